@@ -122,11 +122,13 @@ def loaded_by(code: str) -> set[str]:
     return {name.split(".")[0] for name in run.stdout.split()}
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    assert loaded_by("import tme_sim").isdisjoint({*HOME_OF, "scipy", "pandas", "xarray", "skimage"})
+@pytest.mark.parametrize("entrance", [name for name in ("__init__", "cli") if name in MODULES])
+def test_an_entrance_loads_nothing_heavy(entrance: str) -> None:
+    loaded = loaded_by("import tme_sim" if entrance == "__init__" else f"import tme_sim.{entrance}")
+    assert loaded & {*HOME_OF, "scipy", "pandas", "xarray", "skimage"} == set()
 
 
 def test_a_worker_loads_no_graphics() -> None:
     workers = [module for module in MODULES if module.split(".")[0] not in {"views", "__init__"}]
     names = sorted("tme_sim." + module.removesuffix(".__init__") for module in workers)
-    assert loaded_by(f"import importlib\nfor name in {names}: importlib.import_module(name)").isdisjoint(HOMES["views"])
+    assert loaded_by(f"import importlib\nfor name in {names}: importlib.import_module(name)") & set(HOMES["views"]) == set()
