@@ -50,9 +50,14 @@ def parameter(
     at_least: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
+    kind_of: str | None = None,
 ) -> Any:
-    """A dataclass field that the user sets; `meaning` is one line, the bounds are in the internal unit of the field's name."""
-    metadata = {"meaning": meaning, "above": above, "at_least": at_least, "at_most": at_most, "below": below}
+    """A dataclass field that the user sets; `meaning` is one line, the bounds are in the internal unit of the field's name.
+
+    kind_of: the field is a section (or a dict of sections) whose `kind` chooses a registered tissue, process or readout.
+    """
+    bounds = {"above": above, "at_least": at_least, "at_most": at_most, "below": below}
+    metadata = {"meaning": meaning, "kind_of": kind_of, **bounds}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
     return field(default=default, metadata=metadata)

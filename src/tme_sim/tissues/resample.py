@@ -21,7 +21,7 @@ def fitting_shape(
     )
     if min(z, y, x) < 1:
         extent = " x ".join(f"{size * edge_um:g}" for size, edge_um in zip(shape, source_voxel_um, strict=True))
-        raise InputError("tissue.site", f"{target_um:g} um", f"{multiple} must fit along each axis of {extent} um (z, y, x)")
+        raise InputError("lattice.site", f"{target_um:g} um", f"{multiple} must fit along each axis of {extent} um (z, y, x)")
     return z, y, x
 
 

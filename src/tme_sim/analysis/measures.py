@@ -1,0 +1,157 @@
+"""Numbers from a state and its series: the flat summary of a run (interface.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
+
+from tme_sim.state.ledger import lattice_amounts, whole_body
+from tme_sim.state.state import State
+from tme_sim.state.variables import FORMS, ROUTES
+
+EXTRACELLULAR = ("interstitium", "bound")
+PHAGOCYTES = ("macrophages", "phagocytes")
+UNRESOLVED_VOXELS = 3
+"""A length shorter than this many voxels is not resolved and reported as null."""
+
+Number = float | int | None
+
+
+def summarise(state: State, tumor_mass_g: float, series: Iterable[Mapping[str, Any]], drug_g_per_particle: float) -> dict[str, Number]:
+    """The measures of the last state; null where no process gives them. Fractions of what is on the lattice, endothelium included."""
+    copies = state.lattice.copies
+    amounts = {name: np.tensordot(copies, patch.astype(np.float64), 1) for name, patch in lattice_amounts(state).items()}
+    total = sum(amounts.values(), np.zeros((len(ROUTES), len(FORMS))))
+    everything = float(total.sum())
+    injected = float(sum(state.ledger.injected.tolist()))
+    extracellular = _sum(amounts, EXTRACELLULAR)
+    cells = [name for name in amounts if name in state.populations]
+    intracellular = _sum(amounts, cells)
+    blood = blood_in_tumor(state, tumor_mass_g)
+    found: dict[str, Number] = {
+        "injected": injected,
+        "tumor_percent_id": _percent(everything, injected),
+        "tumor_percent_id_per_g": _ratio(_percent(everything + blood, injected), tumor_mass_g),
+        "tumor_percent_id_per_g_without_blood": _ratio(_percent(everything, injected), tumor_mass_g),
+        "liver_percent_id_per_g": _organ(state, injected, ("kupffer", "liver_endothelium"), "liver"),
+        "spleen_percent_id_per_g": _organ(state, injected, ("spleen",), "spleen"),
+        "plasma_percent_id": _percent(float(sum(state.body.pools["plasma"].tolist())), injected) if "plasma" in state.body.pools else None,
+        "plasma_half_life_h": plasma_half_life_h(series),
+        "extracellular_fraction": _ratio(extracellular, everything),
+        "intracellular_fraction": _ratio(intracellular, everything),
+        "endothelium_fraction": _ratio(_sum(amounts, ("endothelium",)), everything),
+        "intracellular_fraction_in_phagocytes": _ratio(_sum(amounts, PHAGOCYTES), intracellular),
+        "released_fraction": _ratio(float(total[:, FORMS.index("released")].sum()), everything),
+        "drug_released_in_tumor_ug": float(total[:, FORMS.index("released")].sum()) * drug_g_per_particle * 1e6,
+        "hypoxic_fraction": None,
+        "dead_fraction": None,
+        "penetration_half_distance_um": penetration_half_distance_um(state),
+        "tumor_mass_g": tumor_mass_g,
+    }
+    entered = np.tensordot(copies, state.ledger.entered.astype(np.float64), 1).sum(axis=1)
+    for route in ROUTES[1:]:
+        found[f"route_fraction_{route}"] = _ratio(float(entered[ROUTES.index(route)]), float(entered[1:].sum()))
+    return found
+
+
+def where_by_route(state: State) -> list[dict[str, Any]]:
+    """The closing table: one row per compartment of the whole tumour, amounts by route and in % of the injected dose."""
+    copies = state.lattice.copies
+    injected = float(sum(state.ledger.injected.tolist()))
+    rows = []
+    for name, patches in lattice_amounts(state).items():
+        by_route = np.tensordot(copies, patches.astype(np.float64), 1).sum(axis=1)
+        rows.append({"where": name, **dict(zip(ROUTES, by_route.tolist(), strict=True)), "percent_id": _percent(float(by_route.sum()), injected)})
+    for name in [*state.body.pools, "degraded"]:
+        amount = float(whole_body(state)[name])
+        rows.append({"where": name, **dict.fromkeys(ROUTES), "total": amount, "percent_id": _percent(amount, injected)})
+    return rows
+
+
+def blood_in_tumor(state: State, tumor_mass_g: float) -> float:
+    """Carriers in the blood of the whole tumour, BV · C_p (plasma taken as all of the lumen: an upper bound)."""
+    if "plasma" not in state.body.pools:
+        return 0.0
+    planes = zip(state.lattice.planes, state.lattice.copies, strict=True)
+    inside, lumen = state.fields["inside"], state.fields["lumen_fraction"]
+    volume = sum(float((inside[p] * lumen[p]).sum()) * int(c) for p, c in planes) * state.lattice.voxel_um3
+    return float(state.body.pools["plasma"].sum()) / state.body.plasma_volume_um3 * volume
+
+
+def plasma_half_life_h(series: Iterable[Mapping[str, Any]]) -> Number:
+    """ln 2 over the slope of ln(plasma) by least squares over the recorded times after the largest value; null with under 3."""
+    amounts: dict[float, float] = {}
+    for row in series:
+        if row["compartment"] == "plasma":
+            amounts[row["time_s"]] = amounts.get(row["time_s"], 0.0) + row["value"]
+    time_s, value = np.array(list(amounts)), np.array(list(amounts.values()))
+    if len(value) == 0:
+        return None
+    after = slice(int(np.argmax(value)), None)
+    time_s, value = time_s[after], value[after]
+    keep = value > 0
+    if keep.sum() < 3:
+        return None
+    slope = float(np.polyfit(time_s[keep], np.log(value[keep]), 1)[0])
+    return float(np.log(2) / -slope / 3600) if slope < 0 else None
+
+
+def distance_to_vessel_um(state: State) -> NDArray[np.float64]:
+    """(z, y, x) distance of each voxel's centre to the nearest voxel that holds vessel."""
+    vessel = (state.fields["wall_surface_um2"] > 0) | (state.fields["lumen_fraction"] > 0.5)
+    return np.asarray(distance_transform_edt(~vessel)) * state.lattice.voxel_um
+
+
+def tissue_carriers(state: State) -> NDArray[np.float64]:
+    """(z, y, x) carriers per voxel in interstitium, matrix and cells; a cell's cargo is spread over its site's voxels."""
+    total = np.zeros(state.lattice.n_voxels)
+    for name in ("nanoparticle", "bound"):
+        if name in state.fields:
+            total += state.fields[name].sum(axis=(0, 1)).ravel()
+    footprint = state.lattice.footprint()
+    for population in state.populations.values():
+        if "cargo" in population:
+            held = (np.asarray(population["cargo"], float) + np.asarray(population["lysosome"], float)).sum(axis=(1, 2))
+            np.add.at(total, footprint[population["site"]], held[:, None] / footprint.shape[1])
+    return total.reshape(state.lattice.voxels)
+
+
+def penetration_half_distance_um(state: State) -> Number:
+    """Distance from the vessels at which the mean carrier density falls to half of that at the vessels; null if it does not.
+
+    Null too where it is shorter than three voxels: such a length is not resolved.
+    """
+    inside = state.fields["inside"] > 0
+    distance = distance_to_vessel_um(state)[inside]
+    carriers = tissue_carriers(state)[inside]
+    shell = np.floor(distance / state.lattice.voxel_um + 0.5).astype(int)
+    count, total = np.bincount(shell), np.bincount(shell, carriers)
+    density = np.divide(total, count, out=np.zeros(len(count)), where=count > 0)
+    below = np.flatnonzero((density < density[0] / 2) & (count > 0))
+    if density[0] == 0 or len(below) == 0:
+        return None
+    i = int(below[0])
+    step = (density[i - 1] - density[0] / 2) / (density[i - 1] - density[i])
+    half = float(i - 1 + step) * state.lattice.voxel_um
+    return half if half >= UNRESOLVED_VOXELS * state.lattice.voxel_um else None
+
+
+def _organ(state: State, injected: float, pools: tuple[str, ...], organ: str) -> Number:
+    held = [float(state.body.pools[name].sum()) for name in pools if name in state.body.pools]
+    return _ratio(_percent(sum(held), injected), state.body.organ_mass_g[organ]) if held else None
+
+
+def _sum(amounts: Mapping[str, NDArray[np.float64]], names: Iterable[str]) -> float:
+    return float(sum(amounts[name].sum() for name in names if name in amounts))
+
+
+def _percent(part: float, whole: float) -> Number:
+    return 100 * part / whole if whole > 0 else None
+
+
+def _ratio(part: Number, whole: float) -> Number:
+    return part / whole if part is not None and whole > 0 else None

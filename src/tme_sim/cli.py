@@ -1,0 +1,140 @@
+"""The command line (thin): parses, calls, prints; every error of the user's is one line on standard error and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import tme_sim
+from tme_sim.state.errors import InputError, InputErrors, ModelError
+
+if TYPE_CHECKING:
+    from tme_sim.config.load import Request
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
+LISTS = ("runs", "experiments", "nanoparticles", "tissues", "processes", "readouts", "drugs", "protocols")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Entry point of `tme-sim`; returns the exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    options = parser().parse_args(["run", "-m", *given[1:]] if given[:1] == ["sweep"] else given)
+    if not hasattr(options, "handle"):
+        parser().print_help()
+        return DONE
+    try:
+        return int(options.handle(options))
+    except (InputError, InputErrors) as error:
+        return _complain(error.errors if isinstance(error, InputErrors) else [error], options.debug, WRONG_INPUT)
+    except ModelError as error:
+        return _complain([error], options.debug, FAILED)
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        return _complain([OSError(f"the system refused to read or write{place}: {error.strerror or error}")], options.debug, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def parser() -> argparse.ArgumentParser:
+    """The commands and flags of interface.md that this version has."""
+    top = argparse.ArgumentParser(
+        prog="tme-sim",
+        description="An agent-based in silico tumour microenvironment for cancer nanomedicine.",
+        epilog="key=value changes the science, --flag changes how the command behaves. Start with: tme-sim run quick",
+    )
+    top.add_argument("--version", action="version", version=f"tme-sim {tme_sim.__version__}")
+    commands = top.add_subparsers(metavar="COMMAND")
+    run = _command(commands, "run", "simulate: one run, or with -m a sweep over key=a,b,c", _run)
+    _what(run)
+    run.add_argument("-m", "--multirun", action="store_true", help="sweep over comma lists (also: tme-sim sweep …)")
+    run.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/<name>/<date>-<time>-<hash>)")
+    run.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
+    run.add_argument("--quiet", action="store_true", help="no progress, no closing table")
+    run.add_argument("--launcher", choices=["local"], default="local", help="where a sweep runs")
+    run.add_argument("--workers", type=_positive, default=1, metavar="N", help="runs of a sweep at a time")
+    run.add_argument("--retry", action="store_true", help="in a sweep, run failed jobs again")
+    _what(_command(commands, "plan", "what a run would be: configuration, number mode, time, memory, files; nothing is run", _plan))
+    listing = _command(commands, "list", "what there is to choose from", _list)
+    listing.add_argument("kind", choices=LISTS)
+    explain = _command(commands, "explain", "one key: value, unit, range, default, meaning, source, who reads it", _explain)
+    explain.add_argument("key")
+    _what(explain, "in_experiment")
+    _command(commands, "doctor", "check this installation and machine", _doctor)
+    return top
+
+
+def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, handle: object) -> argparse.ArgumentParser:
+    made = commands.add_parser(name, help=text, description=text)
+    made.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    made.set_defaults(handle=handle)
+    return made
+
+
+def _what(command: argparse.ArgumentParser, name: str = "what") -> None:
+    command.add_argument(name, nargs="*", metavar="NAME | FILE.yaml | key=value", help="an experiment and overrides")
+    command.add_argument("--from", dest="from_run", metavar="RUN", help="start from the configuration of an earlier run")
+    command.add_argument("--data", type=Path, metavar="DIR", help="folder that holds data-set folders")
+    command.add_argument("--threads", type=_positive, metavar="N", help="threads of the kernels (default: all cores)")
+    command.add_argument("--extension", action="append", default=[], metavar="MODULE", help="Python module with kinds of your own")
+
+
+def _positive(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, 1 or more")
+    return int(text)
+
+
+def _request(options: argparse.Namespace, words: Sequence[str]) -> Request:
+    from tme_sim.config.load import request
+
+    return request(words, from_run=options.from_run, extensions=options.extension)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from tme_sim import console
+
+    if options.multirun:
+        from tme_sim.sweep import sweep
+
+        return console.sweep(sweep, options, _request(options, options.what))
+    return console.run(options, None if options.resume else _request(options, options.what))
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from tme_sim import console
+
+    return console.plan(options, _request(options, options.what))
+
+
+def _list(options: argparse.Namespace) -> int:
+    from tme_sim import console
+
+    return console.show_list(options.kind)
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from tme_sim import console
+
+    return console.explain(options.key, _request(options, options.in_experiment))
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from tme_sim import console
+
+    return console.doctor()
+
+
+def _complain(errors: Sequence[Exception], debug: bool, code: int) -> int:
+    if debug:
+        traceback.print_exc()
+    for error in errors:
+        print(f"tme-sim: error: {error}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

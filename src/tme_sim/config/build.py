@@ -1,0 +1,296 @@
+"""From a validated configuration to State(0) and its processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import exp, isfinite
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tme_sim.config.registry import construct, is_within, resolve
+from tme_sim.config.schema import Section
+from tme_sim.config.settings import Config
+from tme_sim.config.units import format_dose
+from tme_sim.files.tables import read_plasma_curve
+from tme_sim.numerics.random import stream_key
+from tme_sim.processes.base import Process
+from tme_sim.simulation import ticks
+from tme_sim.state.body import Body
+from tme_sim.state.errors import InputError, InputErrors
+from tme_sim.state.ledger import Ledger
+from tme_sim.state.population import Population
+from tme_sim.state.state import NumberMode, State
+from tme_sim.state.substance import accessible_share, interstitial_diffusivity_um2_per_s, particle_mass_g
+from tme_sim.state.vessels import Vessels
+from tme_sim.tissues.base import Geometry, Tissue
+
+STOCHASTIC_UP_TO = 100.0
+"""Expected carriers per voxel up to which `number: auto` takes integers (numerics.md, methods 3)."""
+LARGEST_STOCHASTIC = 1e7
+"""Above this a voxel's int32 could overflow; the number type is refused."""
+LARGEST_LUMEN = 0.95
+"""A voxel that holds wall keeps some tissue beside it, so that what crosses the wall has somewhere to be."""
+
+Random = Callable[[str], np.random.Generator]
+
+
+@dataclass(frozen=True)
+class Built:
+    """What a run starts from. `number_why` says how the number type was chosen; `occupancy` is carriers per voxel expected."""
+
+    state: State
+    processes: dict[str, Process]
+    geometry: Geometry
+    dose: float
+    number_why: str
+    occupancy: float
+    tumor_mass_g: float
+
+
+class Context:
+    """Looks up what `given` fields ask for, and remembers it, so that a key nobody read can be named."""
+
+    def __init__(self, config: Config, data: Path | None) -> None:
+        self.config, self.data = config, data
+        self.read: set[str] = set()
+        self._made: dict[str, Callable[[], Any]] = {
+            "dose.particles": self._dose,
+            "tissue_diffusivity": self._diffusivity,
+            "clearance_curve": self._curve,
+            "cell_kinds": lambda: tuple(kind for kind, share in self.cell_kinds().items() if share > 0),
+            "carrier_pools": lambda: tuple(self.carrier_pools),
+        }
+        self.carrier_pools: list[str] = []
+
+    def __call__(self, path: str) -> Any:
+        """The value at a path of the configuration, or of something derived from it."""
+        if path in self._made:
+            return self._made[path]()
+        self.read.add(path)
+        value: Any = self.config
+        for name in path.split("."):
+            value = value.values[name] if isinstance(value, Section) else getattr(value, name)
+        return value
+
+    def _dose(self) -> float:
+        return dose_in_particles(self.config, self.read)
+
+    def _diffusivity(self) -> float:
+        measured = self("nanoparticle.diffusivity_um2_per_s")
+        if measured is not None:
+            return float(measured)
+        return interstitial_diffusivity_um2_per_s(self("nanoparticle.hydrodynamic_diameter_um") / 2, self("tissue.matrix"))
+
+    def accessible_share(self) -> float:
+        """Share of the extracellular space that the particle can reach."""
+        measured = self("nanoparticle.accessible_share")
+        if measured is not None:
+            return float(measured)
+        return accessible_share(self("nanoparticle.hydrodynamic_diameter_um") / 2, self("tissue.matrix"))
+
+    def cell_kinds(self) -> dict[str, float]:
+        """Population → its share of the cells."""
+        macrophages = self("cells.macrophage_fraction")
+        return {"macrophages": macrophages, "tumor_cells": 1 - macrophages}
+
+    def _curve(self) -> NDArray[np.float64] | None:
+        clearance = self.config.nanoparticle.clearance
+        if clearance.model != "curve":
+            return None
+        if clearance.curve is None:
+            raise InputError("nanoparticle.clearance.curve", None, "must name a CSV file with columns time_h and percent_id")
+        curve = read_plasma_curve(Path(clearance.curve), self.data)
+        if curve[0, -1] < self.config.protocol.duration_s:
+            raise InputError("nanoparticle.clearance.curve", clearance.curve, f"ends at {curve[0, -1] / 3600:g} h, before protocol.duration")
+        return curve
+
+
+def dose_in_particles(config: Config, read: set[str]) -> float:
+    """N = dose · body mass / (loading · particle mass); every dose of the protocol has this many."""
+    read |= {"protocol.dose", "nanoparticle.hydrodynamic_diameter_um"}
+    dose, particle = config.protocol.dose, config.nanoparticle
+    if dose.basis == "particles":
+        number = dose.value
+    elif dose.basis == "activity":
+        raise InputError("protocol.dose", format_dose(dose), "this nanoparticle has no radioactive label; give particles or a mass")
+    else:
+        read |= {"protocol.dose_of", "body.mass_g"} | {f"nanoparticle.{k}" for k in ("core_diameter_um", "density_g_per_mL", "drug_fraction")}
+        loading = 1.0 if config.protocol.dose_of == "particle" else particle.drug_fraction
+        if loading == 0:
+            raise InputError("protocol.dose_of", "drug", "needs nanoparticle.drug_fraction above 0; or dose_of particle")
+        mass_g = dose.value * (config.body.mass_g if dose.basis == "mass_per_kg" else 1.0) / (1e3 if dose.basis == "mass_per_kg" else 1.0)
+        number = mass_g / (loading * particle_mass_g(particle))
+    if not 1 <= number <= 1e16:
+        raise InputError("protocol.dose", format_dose(dose), f"is {number:.3g} particles; must be between 1 and 1e16")
+    return float(round(number))
+
+
+def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = ()) -> Built:
+    """State(0) and the processes in their order. Raises InputError(s); `user_set` are the keys given on the command line."""
+    _check_times(config)
+    context = Context(config, data)
+
+    def random(purpose: str) -> np.random.Generator:
+        return np.random.default_rng(stream_key(config.seed, "build", purpose))
+
+    tissue: Tissue = construct(resolve("tissue", config.tissue.kind), config.tissue.values, context)
+    enabled = {name: section for name, section in config.processes.items() if section.enabled}
+    dose = context("dose.particles")
+    _check_uptake(config, context, enabled)
+    geometry = with_copies(tissue.build(random("tissue"), data), tissue)
+    tumor_mass_g = patch_mass_g(geometry, tissue.density_g_per_mL) * int(geometry.lattice.copies[0])
+    processes: dict[str, Process] = {}
+    for name, section in enabled.items():
+        if section.kind != "release":
+            processes[name] = construct(resolve("process", section.kind), section.values, context)
+    number: NumberMode = "continuum"
+    state = _tissue_state(config, geometry, number, context)
+    occupancy = expected_occupancy(state, processes, dose, config)
+    number, why = choose_number(config, occupancy)
+    state = replace(state, number=number)
+    state.ledger = Ledger.empty(len(geometry.lattice.patches), state.total_dtype)
+    _seed_cells(state, config, geometry, context, random)
+    for name, process in processes.items():
+        process.prepare(state, lambda purpose, name=name: random(f"{name} {purpose}"))  # type: ignore[misc]
+    context.carrier_pools = _carrier_pools(state)
+    for name, section in enabled.items():
+        if section.kind == "release":
+            processes[name] = construct(resolve("process", section.kind), section.values, context)
+    processes = {name: processes[name] for name in enabled}
+    _refuse_unread(config, context, enabled, user_set)
+    return Built(state, processes, geometry, dose, why, occupancy, tumor_mass_g)
+
+
+def with_copies(geometry: Geometry, tissue: Tissue) -> Geometry:
+    """Give the patch as many copies as make up the tumour's mass; at least one."""
+    mass_g = patch_mass_g(geometry, tissue.density_g_per_mL)
+    copies = round(tissue.tumor_mass_g / mass_g)
+    if copies < 1:
+        raise InputError("tissue.tumor_mass", f"{tissue.tumor_mass_g:g} g", f"the lattice alone holds {mass_g:.3g} g of tumour; at least that")
+    patches = tuple(replace(patch, copies=copies) for patch in geometry.lattice.patches)
+    return replace(geometry, lattice=replace(geometry.lattice, patches=patches))
+
+
+def patch_mass_g(geometry: Geometry, density_g_per_mL: float) -> float:
+    """Mass of the tumour tissue on the lattice."""
+    return float(geometry.inside.sum() * geometry.lattice.voxel_um3 * 1e-12 * density_g_per_mL)
+
+
+def expected_occupancy(state: State, processes: dict[str, Process], dose: float, config: Config) -> float:
+    """Carriers per voxel if all that enters over the run stayed: ∫ Σ clearance · C_p dt / voxels, C_p at its start, as an upper bound."""
+    entry = sum(process.entry_um3_per_s(state) for process in processes.values())
+    doses = dose * len(config.protocol.times_s)
+    return doses / config.body.plasma_volume_um3 * entry * config.protocol.duration_s / max(1, int(state.fields["inside"].sum()))
+
+
+def choose_number(config: Config, occupancy: float) -> tuple[NumberMode, str]:
+    """The carrier's number type and the reason in words."""
+    if config.number == "stochastic" and occupancy > LARGEST_STOCHASTIC:
+        raise InputError("number", "stochastic", f"about {occupancy:.2g} particles per voxel are expected; at most {LARGEST_STOCHASTIC:.0e}, else continuum")
+    if config.number != "auto":
+        return config.number, "as asked for"
+    if occupancy <= STOCHASTIC_UP_TO:
+        return "stochastic", f"at most {occupancy:.2g} particles per voxel expected, up to {STOCHASTIC_UP_TO:g} are counted one by one"
+    return "continuum", f"up to {occupancy:.2g} particles per voxel expected, above {STOCHASTIC_UP_TO:g} real amounts are used"
+
+
+def _tissue_state(config: Config, geometry: Geometry, number: NumberMode, context: Context) -> State:
+    lattice = geometry.lattice
+    state = State(lattice, number, _body(config), Ledger.empty(len(lattice.patches), np.float64))
+    lumen = np.clip(geometry.lumen_fraction, 0, 1)
+    lumen = np.where(geometry.surface_um2 > 0, np.minimum(lumen, LARGEST_LUMEN), lumen)
+    state.fields |= {
+        "lumen_fraction": lumen,
+        "wall_surface_um2": geometry.surface_um2,
+        "inside": geometry.inside.astype(np.float64),
+        "cell_fraction": np.zeros(lattice.voxels),
+        "accessible_fraction": (1 - lumen) * context.accessible_share(),
+    }
+    wall = np.where(geometry.inside, geometry.surface_um2, 0.0).ravel()
+    voxel = np.flatnonzero(wall)
+    state.vessels = Vessels(voxel, wall[voxel], graph=geometry.graph)
+    return state
+
+
+def _body(config: Config) -> Body:
+    settings = config.body
+    return Body(settings.plasma_volume_um3, settings.mass_g, {"liver": settings.liver_mass_g, "spleen": settings.spleen_mass_g})
+
+
+def _seed_cells(state: State, config: Config, geometry: Geometry, context: Context, random: Random) -> None:
+    """At most one cell per site, in proportion to the tissue outside vessels; its volume leaves that much less extracellular space."""
+    lattice, cells = state.lattice, config.cells
+    share_of_site = cells.volume_um3 / lattice.site_um**3
+    if share_of_site > 0.95:
+        raise InputError("lattice.site", f"{lattice.site_um:g} um", f"a cell of {cells.volume_um3:g} um^3 must fill at most 95 % of a site")
+    lumen = state.fields["lumen_fraction"]
+    tissue = lattice.on_sites((1 - lumen) * geometry.inside)
+    uniform = cells.density_per_um3 * lattice.site_um**3 * tissue
+    chance = np.clip(uniform if geometry.occupancy is None else geometry.occupancy, 0, 1)
+    generator = random("cells")
+    site = np.flatnonzero(generator.random(lattice.n_sites) < chance.ravel()).astype(np.int64)
+    is_macrophage = generator.random(len(site)) < context.cell_kinds()["macrophages"]
+    for kind, members in (("macrophages", site[is_macrophage]), ("tumor_cells", site[~is_macrophage])):
+        empty = {column: state.empty_cargo(len(members)) for column in ("cargo", "lysosome")}
+        state.populations[kind] = Population({"site": members, **empty})
+    occupied = np.zeros(lattice.n_sites, bool)
+    occupied[site] = True
+    per_voxel = np.repeat(np.repeat(np.repeat(occupied.reshape(lattice.sites), lattice.refinement, 0), lattice.refinement, 1), lattice.refinement, 2)
+    state.fields["cell_fraction"] = per_voxel * share_of_site * (1 - lumen)
+    extracellular = 1 - lumen - state.fields["cell_fraction"]
+    state.fields["accessible_fraction"] = np.where(geometry.inside, extracellular * context.accessible_share(), 0.0)
+
+
+def _carrier_pools(state: State) -> list[str]:
+    fields = [f"fields.{name}" for name in ("nanoparticle", "bound") if name in state.fields]
+    walls = ["vessels.endothelium"] if state.vessels and "endothelium" in state.vessels.arrays else []
+    return fields + walls + [f"body.{name}" for name in state.body.pools]
+
+
+def _check_times(config: Config) -> None:
+    errors = []
+    protocol = config.protocol
+    times = {"protocol.duration": protocol.duration_s, "record.interval": config.record.interval_s, "protocol.infusion": protocol.infusion_s}
+    times |= {f"processes.{name}.interval": s.values["interval_s"] for name, s in config.processes.items() if s.values.get("interval_s")}
+    times |= {f"protocol.times[{i}]": t for i, t in enumerate(protocol.times_s)}
+    for field, time_s in times.items():
+        try:
+            if time_s:
+                ticks(time_s, config.step_s, field)
+        except InputError as error:
+            errors.append(error)
+    if not protocol.times_s or max(protocol.times_s) >= protocol.duration_s:
+        errors.append(InputError("protocol.times", list(protocol.times_s), "at least one dose, and every dose before protocol.duration"))
+    if errors:
+        raise InputErrors(errors)
+
+
+def _check_uptake(config: Config, context: Context, enabled: dict[str, Section]) -> None:
+    if any(section.kind == "uptake" for section in enabled.values()):
+        for kind in context("cell_kinds"):
+            if kind not in config.nanoparticle.uptake:
+                raise InputError(f"nanoparticle.uptake.{kind}", None, f"is missing; the tissue holds {kind} and the card must say how they take it up")
+
+
+def _refuse_unread(config: Config, context: Context, enabled: dict[str, Section], user_set: tuple[str, ...]) -> None:
+    """A key that the user set and nothing reads is an error: the run would not be what was asked for."""
+    own = {f"processes.{name}" for name in enabled} | {"tissue"}
+    always = {"name", "seed", "number", "step", "record", "checkpoint", "report", "variant", "replicates", "cells", "body", "protocol"}
+    read = {_as_key(path) for path in context.read} | own | always
+    errors = []
+    for key in user_set:
+        if key.endswith(".enabled") or any(is_within(key, path) for path in read):
+            continue
+        errors.append(InputError(key, None, "nothing reads this key in the configuration as composed; leave it out or enable what reads it"))
+    if errors:
+        raise InputErrors(errors)
+
+
+def _as_key(path: str) -> str:
+    from tme_sim.state.parameters import split_unit
+
+    return ".".join(split_unit(part)[0] for part in path.split("."))

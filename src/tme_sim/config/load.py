@@ -1,0 +1,96 @@
+"""From words on the command line to a validated configuration: where files are looked for, and what the user set."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tme_sim.config import compose, registry
+from tme_sim.config.schema import collect_sources, validate
+from tme_sim.config.settings import Config
+from tme_sim.state.errors import InputError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for: an experiment's name or file, or an earlier run's configuration, and overrides."""
+
+    experiment: str | Path | None
+    overrides: tuple[str, ...]
+    from_run: Path | None = None
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A validated configuration, the sources of its numbers, and the keys that the user set."""
+
+    config: Config
+    sources: dict[str, Any]
+    user_set: tuple[str, ...]
+
+
+def conf_dirs() -> list[Path]:
+    """Where configuration groups are: ./conf first, then the package's own."""
+    return [folder for folder in (Path("conf").resolve(), _shipped("conf")) if folder.is_dir()]
+
+
+def experiment_dirs() -> list[Path]:
+    """Where experiments are: ./experiments first, then the package's own."""
+    return [folder for folder in (Path("experiments").resolve(), _shipped("experiments")) if folder.is_dir()]
+
+
+def _shipped(name: str) -> Path:
+    """A folder that ships with the package: inside it in a wheel, at the top of a source checkout."""
+    inside = PACKAGE / name
+    return inside if inside.is_dir() else PACKAGE.parents[1] / name
+
+
+def request(words: Sequence[str], *, from_run: str | None = None, extensions: Iterable[str] = ()) -> Request:
+    """Sort the words into an experiment and overrides. Raises InputError for two experiments, or one beside --from."""
+    for module in extensions:
+        _load_extension(module)
+    names = [word for word in words if "=" not in word]
+    overrides = tuple(word for word in words if "=" in word)
+    if len(names) > 1:
+        raise InputError("experiment", " ".join(names), "one experiment at a time; overrides are written key=value")
+    if names and from_run:
+        raise InputError("experiment", names[0], "--from RUN takes the place of an experiment; give one of them")
+    if from_run:
+        from tme_sim.runner import find_run
+
+        return Request(None, overrides, find_run(from_run) / "config.yaml")
+    return Request(Path(names[0]) if names and names[0].endswith((".yaml", ".yml")) else names[0] if names else None, overrides)
+
+
+def load(asked: Request) -> Loaded:
+    """Compose and validate. Raises InputErrors that list everything wrong at once."""
+    if asked.from_run:
+        composed = compose.override(asked.from_run, asked.overrides)
+    else:
+        composed = compose.compose(conf_dirs(), experiment_dirs(), asked.experiment, list(asked.overrides))
+    return validated(composed, tuple(word.split("=", 1)[0].lstrip("+") for word in asked.overrides))
+
+
+def validated(composed: dict[str, Any], user_set: tuple[str, ...] = ()) -> Loaded:
+    """A composed mapping as a configuration."""
+    sources = collect_sources(composed) | dict.fromkeys(user_set, "set by the user")
+    return Loaded(validate(Config, composed, registry=registry), sources, user_set)
+
+
+def reopen(folder: Path) -> Loaded:
+    """The configuration that a run was started with."""
+    return validated(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+
+
+def _load_extension(module: str) -> None:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        raise InputError("--extension", module, f"must be an importable Python module ({error})") from None

@@ -1,0 +1,60 @@
+"""Kinds by name → the classes that implement them, and how their `given` fields are filled."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar
+
+KINDS: dict[str, dict[str, str]] = {
+    "tissue": {
+        "vascular_tree": "tme_sim.tissues.vascular_tree:VascularTree",
+        "from_image": "tme_sim.tissues.from_image:FromImage",
+    },
+    "process": {
+        "circulation": "tme_sim.processes.circulation:Circulation",
+        "gaps": "tme_sim.processes.gaps:Gaps",
+        "transcytosis": "tme_sim.processes.transcytosis:Transcytosis",
+        "transport": "tme_sim.processes.transport:Transport",
+        "binding": "tme_sim.processes.binding:Binding",
+        "uptake": "tme_sim.processes.uptake:Uptake",
+        "release": "tme_sim.processes.release:Release",
+    },
+    "readout": {},
+}
+"""An extension module adds its own entries (`--extension`)."""
+
+T = TypeVar("T")
+
+
+def known(kind_of: str) -> list[str]:
+    """Names of the registered kinds."""
+    return list(KINDS[kind_of])
+
+
+def resolve(kind_of: str, kind: str) -> type:
+    """The class behind a registered kind."""
+    module, name = KINDS[kind_of][kind].split(":")
+    found: type = getattr(importlib.import_module(module), name)
+    return found
+
+
+def given_paths(cls: type) -> dict[str, str]:
+    """Field → path in the configuration, for the fields that are filled from elsewhere."""
+    return {f.name: f.metadata["given"] for f in fields(cls) if "given" in f.metadata}
+
+
+def construct(cls: type[T], values: Mapping[str, Any], look_up: Any) -> T:
+    """An instance of a tissue or process: its own parameters, and its given fields through `look_up(path)`."""
+    return cls(**values, **{name: look_up(path) for name, path in given_paths(cls).items()})
+
+
+def readers(path: str, classes: Iterable[tuple[str, type]]) -> list[str]:
+    """Names of those whose given fields come from `path` or from a section around it."""
+    return [name for name, cls in classes if any(is_within(path, read) for read in given_paths(cls).values())]
+
+
+def is_within(path: str, read: str) -> bool:
+    """Whether reading `read` reads `path`: the same key, or one of its parents or children."""
+    return path == read or path.startswith(read + ".") or read.startswith(path + ".")

@@ -1,0 +1,165 @@
+"""What a run takes down: series, frames, agents, the ledger, and checkpoints. Recorders read the state and never write it."""
+
+from __future__ import annotations
+
+import time as clock
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from tme_sim.files.run_store import RunStore
+from tme_sim.state.ledger import audit, lattice_amounts, whole_body
+from tme_sim.state.population import Population
+from tme_sim.state.state import State, flatten
+from tme_sim.state.variables import FORMS, ROUTES, VARIABLES
+
+LEVELS = ("summary", "series", "full")
+STATIC_FIELDS = ("lumen_fraction", "cell_fraction", "accessible_fraction", "inside", "wall_surface_um2")
+SUBSTANCE = "nanoparticle"
+
+
+@dataclass
+class RunRecorder:
+    """Series and ledger at every interval; at level `full` also a frame of all fields and agents."""
+
+    store: RunStore
+    every: int
+    level: str
+    series: list[dict[str, Any]] = field(default_factory=list)
+    ledger: list[dict[str, Any]] = field(default_factory=list)
+    residual: float = 0.0
+    audited: bool = True
+
+    def record(self, state: State, time_s: float) -> None:
+        """Audit the ledger, then take down one time."""
+        if self.audited:
+            self.residual = max(self.residual, audit(state))
+        self.series += series_rows(state, time_s)
+        injected = sum(state.ledger.injected.tolist())
+        terms = {"injected": injected, **whole_body(state)}
+        self.ledger += [{"time_s": time_s, "substance": SUBSTANCE, "term": t, "amount": float(v)} for t, v in terms.items()]
+        if self.level != "full":
+            return
+        attributes = field_attributes()
+        if state.tick == 0:
+            static = {name: data for name, data in state.fields.items() if name in STATIC_FIELDS}
+            self.store.static_fields(static, attributes, state.lattice.voxel_um)
+        for kind, population in state.populations.items():
+            self.store.write_table(f"agents/{kind}/{round(time_s):09d}.parquet", agent_table(population))
+        frame = {name: data for name, data in state.fields.items() if name not in STATIC_FIELDS}
+        if state.vessels is not None and "endothelium" in state.vessels.arrays:
+            frame["endothelium"] = endothelium_field(state)
+        self.store.append_frame(time_s, frame, attributes)
+
+    def flush(self) -> None:
+        """Write the tables recorded so far."""
+        if self.level == "summary":
+            return
+        self.store.write_table("series.parquet", pd.DataFrame(self.series))
+        self.store.write_table("ledger.parquet", pd.DataFrame(self.ledger))
+
+    def reload(self, until_s: float) -> None:
+        """Take up the tables and frames of an interrupted run, up to the time of its checkpoint."""
+        if self.level == "summary":
+            return
+        for name, rows in (("series.parquet", self.series), ("ledger.parquet", self.ledger)):
+            table = self.store.read_table(name)
+            rows += table[table["time_s"] <= until_s].to_dict("records")  # type: ignore[arg-type]
+        if self.level == "full":
+            self.store.truncate_frames(until_s)
+
+
+@dataclass
+class Checkpointer:
+    """Saves the whole state every `wall_interval_s` of wall time."""
+
+    store: RunStore
+    recorder: RunRecorder
+    wall_interval_s: float
+    every: int = 1
+    _last: float = field(default_factory=clock.monotonic)
+
+    def record(self, state: State, time_s: float) -> None:
+        """Save if it is time."""
+        if clock.monotonic() - self._last >= self.wall_interval_s:
+            self.save(state, time_s)
+
+    def save(self, state: State, time_s: float) -> None:
+        """Save now; the tables first, so that a checkpoint never knows of more than they do."""
+        audit(state)
+        self.recorder.flush()
+        self.store.save_checkpoint(
+            flatten(state),
+            {"tick": state.tick, "time_s": time_s},
+        )
+        self._last = clock.monotonic()
+
+
+def series_rows(state: State, time_s: float) -> list[dict[str, Any]]:
+    """Tidy rows of one time: amounts by patch, compartment, route and form, per patch instance; body pools have no patch."""
+    rows: list[dict[str, Any]] = []
+
+    def add(patch: str, compartment: str, route: str, form: str, quantity: str, value: float) -> None:
+        rows.append(
+            {
+                "time_s": time_s,
+                "substance": SUBSTANCE,
+                "patch": patch,
+                "compartment": compartment,
+                "route": route,
+                "form": form,
+                "quantity": quantity,
+                "value": float(value),
+                "unit": "count",
+            }
+        )
+
+    for name, pool in state.body.pools.items():
+        for form, value in zip(FORMS, pool.tolist(), strict=True):
+            add("body", name, "all", form, "amount", value)
+    tallies = {name: getattr(state.ledger, name) for name in ("entered", "returned", "degraded")}
+    for compartment, amounts in lattice_amounts(state).items():
+        _add_lattice(add, state, compartment, "amount", amounts)
+    for quantity, amounts in tallies.items():
+        _add_lattice(add, state, "tissue", quantity, amounts)
+    return rows
+
+
+def _add_lattice(add: Any, state: State, compartment: str, quantity: str, amounts: NDArray[Any]) -> None:
+    for p, patch in enumerate(state.lattice.patches):
+        for r, route in enumerate(ROUTES):
+            for f, form in enumerate(FORMS):
+                add(patch.name, compartment, route, form, quantity, amounts[p, r, f].item())
+
+
+def agent_table(population: Population) -> pd.DataFrame:
+    """One row per agent; carrier columns become one column per route and form (`cargo_gap_loaded`)."""
+    columns: dict[str, NDArray[Any]] = {}
+    for name, data in population.items():
+        if data.ndim == 1:
+            columns[name] = data
+        else:
+            columns |= {f"{name}_{r}_{f}": data[:, i, j] for i, r in enumerate(ROUTES) for j, f in enumerate(FORMS)}  # type: ignore[call-overload]
+    return pd.DataFrame(columns)
+
+
+def endothelium_field(state: State) -> NDArray[Any]:
+    """Carriers in transit as a field (route, form, z, y, x), all stages together."""
+    assert state.vessels is not None
+    stages = state.vessels.arrays["endothelium"]
+    out = np.zeros((len(ROUTES), len(FORMS), state.lattice.n_voxels), stages.dtype)
+    out[ROUTES.index("transcytosis")][:, state.vessels.voxel] = stages.sum(axis=0)
+    return out.reshape(len(ROUTES), len(FORMS), *state.lattice.voxels)
+
+
+def field_attributes() -> dict[str, dict[str, str]]:
+    """Unit and meaning of each recorded field."""
+    found = {}
+    for dotted, (unit, meaning) in VARIABLES.items():
+        home, name = dotted.split(".", 1)
+        if home in ("fields", "vessels"):
+            found[name] = {"units": unit, "long_name": meaning}
+    return found

@@ -1,0 +1,218 @@
+"""One run from a validated configuration to a finished folder: the only place that writes `run.json`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import tme_sim
+from tme_sim.analysis.measures import summarise, where_by_route
+from tme_sim.config.build import Built, build
+from tme_sim.config.schema import dump
+from tme_sim.config.settings import NOT_HASHED, Config
+from tme_sim.files.run_store import FORMAT, RunStore
+from tme_sim.numerics.threads import set_threads
+from tme_sim.recording import Checkpointer, RunRecorder
+from tme_sim.simulation import Simulation, ticks
+from tme_sim.state.errors import InputError, ModelError
+from tme_sim.state.state import State, restore
+from tme_sim.state.substance import particle_mass_g
+
+LIBRARIES = ("numpy", "scipy", "numba", "zarr", "hydra-core", "pydantic", "mesa")
+
+
+@dataclass
+class Watcher:
+    """Shows progress: `show(fraction, time_s)` at every hundredth of the run."""
+
+    every: int
+    last: int
+    show: Callable[[float, float], None]
+
+    def record(self, state: State, time_s: float) -> None:
+        """Report how far the run has come."""
+        self.show(state.tick / self.last, time_s)
+
+
+@dataclass
+class Outcome:
+    """What a run gives back: its folder, its status, the summary and the closing table."""
+
+    folder: Path
+    status: str
+    summary: dict[str, Any] = field(default_factory=dict)
+    where: list[dict[str, Any]] = field(default_factory=list)
+    built: Built | None = None
+
+
+def config_hash(config: Config) -> str:
+    """Hash of what decides the science: equal for equal quantities however they were spelt."""
+    content = {key: value for key, value in dump(config).items() if key not in NOT_HASHED}
+    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def new_folder(config: Config, base: Path) -> Path:
+    """`runs/<name>/<date>-<time>-<hash>`, with a number behind it if two start in one second."""
+    stamp = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+    folder = base / config.name / f"{stamp}-{config_hash(config)[:8]}"
+    number = 1
+    while folder.exists():
+        number += 1
+        folder = folder.with_name(f"{stamp}-{config_hash(config)[:8]}-{number}")
+    return folder
+
+
+def execute(
+    config: Config,
+    folder: Path,
+    *,
+    data: Path | None = None,
+    threads: int | None = None,
+    user_set: tuple[str, ...] = (),
+    sources: dict[str, Any] | None = None,
+    resume: bool = False,
+    show: Callable[[float, float], None] = lambda fraction, time_s: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Outcome:
+    """Run, or resume a run in its folder. Raises InputError(s) before anything is written, ModelError when the model fails."""
+    started = time.monotonic()
+    used = set_threads(threads)
+    built = build(config, data, user_set)
+    store = RunStore.open(folder) if resume else RunStore.create(folder)
+    earlier = store.read_json("run.json") if resume else {}
+    facts = _facts(config, built, used, data) | ({"resumed_from": earlier["resumed_at_s"]} if "resumed_at_s" in earlier else {})
+    recorder = RunRecorder(store, ticks(config.record.interval_s, config.step_s, "record.interval"), config.record.level)
+    checkpointer = Checkpointer(store, recorder, config.checkpoint.wall_interval_s)
+    last = ticks(config.protocol.duration_s, config.step_s, "protocol.duration")
+    watcher = Watcher(max(1, last // 100), last, show)
+    simulation = Simulation(built.state, built.processes, [recorder, checkpointer, watcher], config.step_s, config.seed)
+    if resume:
+        arrays, content = store.load_checkpoint()
+        restore(built.state, arrays, content["tick"])
+        recorder.reload(content["time_s"])
+        facts["resumed_from"] = content["time_s"]
+    else:
+        store.write_text("config.yaml", yaml.safe_dump(dump(config) | {"sources": sources or {}}, sort_keys=False, allow_unicode=True))
+    before_s = float(earlier.get("wall_s", 0.0))
+
+    def mark(status: str, **more: Any) -> None:
+        store.write_json("run.json", {**facts, "status": status, "wall_s": before_s + time.monotonic() - started, **more})
+
+    mark("running")
+    say(f"number: {built.state.number} ({built.number_why})")
+    try:
+        with _stop_between_steps() as stop:
+            finished = simulation.run(config.protocol.duration_s, stop)
+        if not finished:
+            checkpointer.save(built.state, simulation.time_s)
+            mark("interrupted", at_s=simulation.time_s)
+            return Outcome(folder, "interrupted", built=built)
+        recorder.flush()
+        summary = summary_of(config, built, recorder, before_s + time.monotonic() - started)
+        store.write_json("summary.json", summary)
+        mark("done")
+    except ModelError as error:
+        mark("failed", error=str(error), at_s=simulation.time_s)
+        raise
+    return Outcome(folder, "done", summary, where_by_route(built.state), built)
+
+
+def summary_of(config: Config, built: Built, recorder: RunRecorder, wall_s: float) -> dict[str, Any]:
+    """The flat summary of interface.md."""
+    drug_g = particle_mass_g(config.nanoparticle) * config.nanoparticle.drug_fraction if config.drug else 0.0
+    measures = summarise(built.state, built.tumor_mass_g, recorder.series, drug_g)
+    return {
+        "number": built.state.number,
+        **measures,
+        **built.geometry.morphometry,
+        "ledger_residual": recorder.residual,
+        "wall_s": wall_s,
+        "peak_memory_mb": peak_memory_mb(),
+        "seed": config.seed,
+        "version": tme_sim.__version__,
+    }
+
+
+def peak_memory_mb() -> float:
+    """Largest resident memory of this process so far."""
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 1024**2
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1024**2 if sys.platform == "darwin" else 1024)
+
+
+def _facts(config: Config, built: Built, threads: int, data: Path | None) -> dict[str, Any]:
+    patches = [{"name": patch.name, "copies": patch.copies} for patch in built.state.lattice.patches]
+    return {
+        "format": FORMAT,
+        "name": config.name,
+        "hash": config_hash(config),
+        "seed": config.seed,
+        "number": built.state.number,
+        "number_why": built.number_why,
+        "dose_particles": built.dose,
+        "tumor_mass_g": built.tumor_mass_g,
+        "patches": patches,
+        "sites": built.state.lattice.sites,
+        "voxel_um": built.state.lattice.voxel_um,
+        "morphometry": built.geometry.morphometry,
+        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "threads": threads,
+        "data": str(data.resolve()) if data else None,
+        "versions": {"tme_sim": tme_sim.__version__, "python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+@contextmanager
+def _stop_between_steps() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C and SIGTERM ask for an end after the present step, so that the state is whole; a second Ctrl-C ends at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: Any) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: signals stay as they are
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def find_run(name: str, base: Path = Path("runs")) -> Path:
+    """A run by path, `last`, or a unique prefix of its hash."""
+    path = Path(name)
+    if (path / "run.json").exists():
+        return path
+    found = sorted(base.glob("*/*/run.json"), key=lambda file: file.stat().st_mtime)
+    if name == "last" and found:
+        return found[-1].parent
+    matches = [file.parent for file in found if json.loads(file.read_text(encoding="utf-8")).get("hash", "").startswith(name)]
+    if len(matches) == 1:
+        return matches[0]
+    why = f"{len(matches)} runs have this hash; give the folder" if matches else f"no such run; give a run folder, `last`, or the start of a hash under {base}"
+    raise InputError("run", name, why)

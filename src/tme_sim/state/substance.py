@@ -1,0 +1,133 @@
+"""What is transported: the nanoparticle's card, and the physics that follows from its size."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import exp, log, pi, sqrt
+from typing import Literal
+
+from tme_sim.state.parameters import parameter
+
+BOLTZMANN_J_PER_K = 1.380649e-23
+BODY_TEMPERATURE_K = 310.15
+WATER_VISCOSITY_PA_S = 0.692e-3  # 37 °C, literature row D03
+PA_PER_MMHG = 133.322
+
+
+@dataclass(frozen=True, kw_only=True)
+class Uptake:
+    """How one kind of cell takes up, keeps, gives back and degrades the particle (model section 5)."""
+
+    clearance_um3_per_s: float = parameter("volume of free interstitial concentration cleared by one cell", at_least=0, at_most=1e4)
+    saturation: float = parameter("particles in a cell at which uptake stops", above=0)
+    exocytosis_per_s: float = parameter("rate of giving back from the endosome", at_least=0)
+    maturation_per_s: float = parameter("rate of passing from endosome to lysosome", at_least=0)
+    degradation_per_s: float = parameter("rate of degradation in the lysosome", at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binding:
+    """Reversible binding to extracellular matrix (Langmuir)."""
+
+    on_rate_per_s: float = parameter("binding rate of a free particle to empty matrix", at_least=0)
+    off_rate_per_s: float = parameter("unbinding rate", at_least=0)
+    capacity_per_um3: float = parameter("binding sites per tissue volume", above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release:
+    """First-order release, all at once per particle, by where the particle is."""
+
+    plasma_per_s: float = parameter("release rate in blood", at_least=0)
+    tissue_per_s: float = parameter("release rate in the interstitium", at_least=0)
+    cell_per_s: float = parameter("release rate in endosomes and in endothelial transit", at_least=0)
+    lysosome_per_s: float = parameter("release rate in lysosomes", at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clearance:
+    """How the body takes the particle out of plasma: compartments, a bi-exponential, or a measured curve."""
+
+    model: Literal["compartments", "biexponential", "curve"] = parameter("which description of plasma is used")
+    kupffer_maximum_per_s: float = parameter("largest uptake rate of all Kupffer cells, in particles", default=0.0, at_least=0)
+    kupffer_half_saturation_per_um3: float = parameter("plasma concentration at half of that rate", default=1.0, above=0)
+    sinks_per_s: dict[str, float] = parameter("rate constants of parallel, non-saturable sinks by name", default=dict)
+    fast_fraction: float = parameter("bi-exponential: share of the dose in the fast phase", default=0.0, at_least=0, at_most=1)
+    fast_half_life_s: float | None = parameter("bi-exponential: half-life of the fast phase", default=None, above=0)
+    slow_half_life_s: float | None = parameter("bi-exponential: half-life of the slow phase", default=None, above=0)
+    curve: str | None = parameter("CSV with columns time_h and percent_id: a measured plasma curve", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Nanoparticle:
+    """A nanoparticle's card: size, mass, payload and how body, vessels and cells deal with it."""
+
+    hydrodynamic_diameter_um: float = parameter("hydrodynamic diameter", above=0.0005, at_most=2)
+    core_diameter_um: float | None = parameter(
+        "diameter of the dense core, which sets the mass; null: hydrodynamic", default=None, above=0, at_most=2
+    )
+    density_g_per_mL: float = parameter("effective density of that sphere", above=0, at_most=25)
+    drug_fraction: float = parameter("mass of drug per mass of particle", default=0.0, at_least=0, below=1)
+    diffusivity_um2_per_s: float | None = parameter(
+        "measured interstitial diffusivity; null: from size and matrix", default=None, above=0, at_most=1000
+    )
+    accessible_share: float | None = parameter(
+        "measured share of the extracellular space that the particle can reach; null: from size and matrix",
+        default=None,
+        above=0,
+        at_most=1,
+    )
+    transcytosis_permeability_um_per_s: float = parameter("permeability of the wall by transcytosis", at_least=0, at_most=10)
+    clearance: Clearance = parameter("clearance from plasma")
+    binding: Binding = parameter("binding to extracellular matrix")
+    uptake: dict[str, Uptake] = parameter("uptake by kind of cell")
+    release: Release = parameter("release of the payload")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matrix:
+    """The extracellular matrix that hinders a particle (model section 4)."""
+
+    fibre_volume_fraction: float = parameter("volume share of collagen in the extracellular space", at_least=0, below=0.5)
+    fibre_radius_um: float = parameter("radius of its fibrils", above=0, at_most=0.5)
+    hydraulic_conductivity_um2_per_mmHg_s: float = parameter("Darcy conductivity of the interstitium", above=0)
+
+
+def stokes_einstein_um2_per_s(radius_um: float) -> float:
+    """Diffusivity in water at 37 °C, D0 = k_B T / (6 π η a)."""
+    return BOLTZMANN_J_PER_K * BODY_TEMPERATURE_K / (6 * pi * WATER_VISCOSITY_PA_S * radius_um * 1e-6) * 1e12
+
+
+def fibre_crowding(radius_um: float, matrix: Matrix) -> float:
+    """f = φ_f (1 + a/a_f)², the excluded share seen by a sphere of radius a among fibres (Ogston 1958)."""
+    return matrix.fibre_volume_fraction * (1 + radius_um / matrix.fibre_radius_um) ** 2
+
+
+def interstitial_diffusivity_um2_per_s(radius_um: float, matrix: Matrix) -> float:
+    """D = D0 F S with F = [1 + a/√k + a²/(3k)]⁻¹ (k from K) and S = exp(−0.84 f^1.09) (Johnson 1996; Phillips 1989)."""
+    viscosity_mmHg_s = WATER_VISCOSITY_PA_S / PA_PER_MMHG
+    k_um2 = matrix.hydraulic_conductivity_um2_per_mmHg_s * viscosity_mmHg_s
+    drag = 1 / (1 + radius_um / sqrt(k_um2) + radius_um**2 / (3 * k_um2))
+    steric = exp(-0.84 * fibre_crowding(radius_um, matrix) ** 1.09)
+    return stokes_einstein_um2_per_s(radius_um) * drag * steric
+
+
+def accessible_share(radius_um: float, matrix: Matrix) -> float:
+    """Share of the extracellular space that a sphere can reach, exp(−f) (Ogston 1958)."""
+    return exp(-fibre_crowding(radius_um, matrix))
+
+
+def pore_hindrance(ratio: float) -> float:
+    """H(λ) of diffusion through a cylindrical pore, partition included; 0 for λ ≥ 1 (Dechadilok & Deen 2006, eq. 16)."""
+    if ratio >= 1:
+        return 0.0
+    if ratio <= 0:
+        return 1.0
+    polynomial = (-1.56034, 0.528155, 1.91521, -2.81903, 0.270788, 1.10115, -0.435933)
+    return max(0.0, 1 + 9 / 8 * ratio * log(ratio) + sum(c * ratio ** (i + 1) for i, c in enumerate(polynomial)))
+
+
+def particle_mass_g(particle: Nanoparticle) -> float:
+    """m = ρ π d³/6, d the core's diameter where the card has one."""
+    diameter_um = particle.core_diameter_um or particle.hydrodynamic_diameter_um
+    return particle.density_g_per_mL * 1e-12 * pi * diameter_um**3 / 6

@@ -1,0 +1,29 @@
+"""Glossary of everything a state may hold: dotted name → (unit, meaning). Axes in parentheses; (z, y, x) are voxels."""
+
+from __future__ import annotations
+
+ROUTES = ("injected", "gap", "transcytosis", "phagocyte")
+"""How a particle came into the tissue; every carrier amount has this axis."""
+
+FORMS = ("loaded", "released")
+"""Whether a carrier still holds its payload; every carrier amount has this axis."""
+
+VARIABLES: dict[str, tuple[str, str]] = {
+    "fields.nanoparticle": ("count", "free carriers in the interstitium (route, form, z, y, x)"),
+    "fields.bound": ("count", "carriers bound to the extracellular matrix (route, form, z, y, x)"),
+    "fields.lumen_fraction": ("1", "share of the voxel that is blood (z, y, x)"),
+    "fields.cell_fraction": ("1", "share of the voxel that is cells (z, y, x)"),
+    "fields.accessible_fraction": ("1", "share of the voxel that the carrier can reach, phi(a) (z, y, x)"),
+    "fields.inside": ("1", "1 where the voxel belongs to the tumour (z, y, x)"),
+    "vessels.endothelium": ("count", "carriers in transit through endothelial cells (stage, form, walls)"),
+    "vessels.activity": ("1", "transcytotic activity of the wall relative to its mean (walls)"),
+    "body.plasma": ("count", "carriers in blood plasma (form)"),
+    "body.kupffer": ("count", "carriers in Kupffer cells (form)"),
+    "body.NAME": ("count", "carriers in a parallel sink of the body (form)"),
+    "populations.gaps.voxel": ("1", "flat index of the wall voxel that holds the gap"),
+    "populations.gaps.radius_um": ("um", "pore radius"),
+    "populations.gaps.entered": ("count", "carriers that came in through this gap"),
+    "populations.NAME.site": ("1", "flat index of the site that the agent occupies"),
+    "populations.NAME.cargo": ("count", "carriers in endosomes (agent, route, form)"),
+    "populations.NAME.lysosome": ("count", "carriers in lysosomes (agent, route, form)"),
+}

@@ -1,0 +1,156 @@
+"""Sweeps: override lists → validated configurations → one folder per job, named by its hash → one table.
+
+Every combination is validated before the first job starts. A finished job is skipped, so the same command goes on where it
+was stopped.
+"""
+
+from __future__ import annotations
+
+import html
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tme_sim.config.compose import expand
+from tme_sim.config.load import Loaded, Request, load, validated
+from tme_sim.config.schema import dump
+from tme_sim.files.run_store import RunStore
+from tme_sim.runner import config_hash, execute
+from tme_sim.state.errors import InputError, InputErrors, ModelError
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: what differs from the others, and its configuration as plain data (it goes to another process)."""
+
+    overrides: dict[str, str]
+    hash: str
+    config: dict[str, Any]
+    user_set: tuple[str, ...]
+
+
+def sweep(
+    asked: Request,
+    *,
+    out: Path | None = None,
+    data: Path | None = None,
+    workers: int = 1,
+    threads: int | None = None,
+    retry: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> int:
+    """Run all jobs; 0, or 1 if some failed. Raises InputErrors before anything is written."""
+    jobs = list(make_jobs(asked))
+    name = jobs[0].config["name"]
+    folder = out or Path("sweeps") / name / time.strftime("%Y%m%d-%H%M%S")
+    folder.mkdir(parents=True, exist_ok=True)
+    waiting = [job for job in jobs if _status(folder / job.hash) not in (("done",) if retry else ("done", "failed"))]
+    say(f"{len(jobs)} jobs in {folder}, {len(jobs) - len(waiting)} of them finished before")
+    threads = threads or max(1, (os.cpu_count() or 1) // workers)
+    try:
+        for done, (job, status) in enumerate(_results(waiting, folder, data, workers, threads), 1):
+            say(f"{done}/{len(waiting)} {status} {' '.join(f'{k}={v}' for k, v in job.overrides.items())} ({job.hash})")
+            write_table(jobs, folder)
+    finally:
+        table = write_table(jobs, folder)
+    say(f"table: {folder / 'sweep.parquet'} and sweep.html")
+    return int((table["status"] == "failed").any())
+
+
+def make_jobs(asked: Request) -> Iterator[Job]:
+    """The jobs of a sweep, each validated; what is wrong in any of them is listed together."""
+    errors: list[InputError] = []
+    seen: set[str] = set()
+    made: list[Job] = []
+    for overrides in expand(list(asked.overrides)):
+        quiet = [] if any(word.startswith("record.level=") for word in overrides) else ["record.level=summary"]
+        try:
+            loaded = load(replace(asked, overrides=(*overrides, *quiet)))
+        except InputErrors as found:
+            errors += [error for error in found.errors if str(error) not in {str(e) for e in errors}]
+            continue
+        made += [job for job in _replicates(loaded, overrides) if job.hash not in seen]
+        seen |= {job.hash for job in made}
+    if errors:
+        raise InputErrors(errors)
+    yield from made
+
+
+def _replicates(loaded: Loaded, overrides: list[str]) -> Iterator[Job]:
+    for number in range(loaded.config.replicates):
+        config = replace(loaded.config, seed=loaded.config.seed + number, replicates=1, report=False)
+        words = dict(word.split("=", 1) for word in overrides) | ({"seed": str(config.seed)} if loaded.config.replicates > 1 else {})
+        keys = tuple(key for key in loaded.user_set if key != "record.level")
+        yield Job(words, config_hash(config), dump(config) | {"sources": loaded.sources}, keys)
+
+
+def run_job(job: Job, folder: Path, data: Path | None, threads: int) -> tuple[Job, str]:
+    """One job in its folder; a failure is kept there, not raised."""
+    target = folder / job.hash
+    try:
+        if _status(target) is not None:
+            _clear(target)
+        loaded = validated(job.config)
+        outcome = execute(loaded.config, target, data=data, threads=threads, user_set=job.user_set, sources=loaded.sources)
+        return job, outcome.status
+    except (InputError, InputErrors, ModelError, OSError, MemoryError) as error:
+        target.mkdir(parents=True, exist_ok=True)
+        RunStore(target).write_json("run.json", {"format": 1, "status": "failed", "hash": job.hash, "error": str(error)})
+        return job, "failed"
+
+
+def _results(jobs: list[Job], folder: Path, data: Path | None, workers: int, threads: int) -> Iterator[tuple[Job, str]]:
+    if workers == 1:
+        for job in jobs:
+            result = run_job(job, folder, data, threads)
+            yield result
+            if result[1] == "interrupted":
+                raise KeyboardInterrupt
+        return
+    from joblib.externals.loky import get_reusable_executor
+
+    pool = get_reusable_executor(max_workers=workers, timeout=60)
+    try:
+        for future in as_completed([pool.submit(run_job, job, folder, data, threads) for job in jobs]):
+            yield future.result()
+    except KeyboardInterrupt:
+        pool.shutdown(wait=True, kill_workers=True)
+        raise
+
+
+def write_table(jobs: list[Job], folder: Path) -> pd.DataFrame:
+    """`sweep.parquet` and `sweep.html`: a row a job with its overrides, status, number mode and summary, made from the jobs' files."""
+    rows = []
+    for job in jobs:
+        store = RunStore(folder / job.hash)
+        status = _status(store.folder) or "waiting"
+        summary: Mapping[str, Any] = store.read_json("summary.json") if status == "done" else {}
+        error = store.read_json("run.json").get("error") if status == "failed" else None
+        rows.append({"job": job.hash, **job.overrides, "status": status, "error": error, **summary})
+    table = pd.DataFrame(rows)
+    store = RunStore(folder)
+    store.write_table("sweep.parquet", table)
+    shown = table.to_html(index=False, float_format=lambda x: f"{x:.4g}", na_rep="", escape=True)
+    head = "<meta charset=utf-8><meta name=viewport content='width=device-width'><style>body{font:14px sans-serif}table{border-collapse:collapse}td,th{padding:.2em .6em;border:1px solid #ccc;text-align:right}</style>"
+    store.write_text("sweep.html", f"<!doctype html>{head}<title>{html.escape(folder.name)}</title><h1>{html.escape(str(jobs[0].config['name']))}: {len(jobs)} jobs</h1>{shown}")
+    return table
+
+
+def _status(folder: Path) -> str | None:
+    try:
+        return str(RunStore(folder).read_json("run.json")["status"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _clear(folder: Path) -> None:
+    """Make room for a job that failed or was killed; only a job's own folder, which holds its run.json, is removed."""
+    import shutil
+
+    shutil.rmtree(folder)
