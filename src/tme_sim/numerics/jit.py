@@ -1,0 +1,24 @@
+"""How kernels are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+prange = numba.prange
+
+
+def kernel(function: Function) -> Function:
+    """Compile a module-level function for one thread; numba finds only those again in its cache.
+
+    The cache of a caller does not notice a change in another file: after editing a kernel that others call, remove `__pycache__`.
+    """
+    return cast(Function, numba.njit(cache=True, error_model="numpy")(function))
+
+
+def parallel_kernel(function: Function) -> Function:
+    """Compile a module-level function whose `prange` loops run on the threads of `set_threads`."""
+    return cast(Function, numba.njit(cache=True, error_model="numpy", parallel=True)(function))

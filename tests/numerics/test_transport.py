@@ -1,0 +1,146 @@
+"""The mean of diffusion: order of convergence, conservation, rest, walls."""
+
+import numpy as np
+import pytest
+
+from tme_sim.numerics.transport import face_rates, leave_rate, step_continuum, substeps
+
+
+def order(spacings, errors):
+    return np.polyfit(np.log(spacings), np.log(errors), 1)[0]
+
+
+def medium(shape, seed=0):
+    """A rough random medium with a few voxels that hold nothing or let nothing through."""
+    rng = np.random.default_rng(seed)
+    capacity, diffusivity = rng.uniform(0.05, 0.3, shape), 10.0 ** rng.uniform(-2, 1, shape)
+    capacity[rng.random(shape) < 0.05] = 0.0
+    diffusivity[rng.random(shape) < 0.05] = 0.0
+    return diffusivity, capacity
+
+
+def test_a_gaussian_spreads_with_second_order_in_the_spacing():
+    edge, start, end = 16.0, 1.0, 2.0  # variance grows by 2 D t, D = 1
+    spacings, errors = [], []
+    for n in (24, 36, 48):
+        h = edge / n
+        x = (np.arange(n) + 0.5) * h - edge / 2
+        square = x[:, None, None] ** 2 + x[:, None] ** 2 + x**2
+        steps = round(0.5 * (end - start) / (0.1 * h * h))
+        amount = (2 * np.pi * start) ** -1.5 * np.exp(-square / (2 * start))
+        step_continuum(amount, face_rates(np.ones((n, n, n)), 1.0, h), 0.5 * (end - start) / steps, steps)
+        exact = (2 * np.pi * end) ** -1.5 * np.exp(-square / (2 * end))
+        spacings.append(h)
+        errors.append(np.abs(amount - exact).max() / exact.max())
+    assert 1.8 < order(spacings, errors) < 2.2
+    assert errors[-1] < 0.01
+
+
+def test_second_order_holds_in_a_smooth_heterogeneous_medium():
+    def solve(n):
+        x = (np.arange(n) + 0.5) / n
+        capacity, diffusivity = 0.2 + 0.1 * np.cos(3 * np.pi * x), 1.0 + 0.5 * np.sin(2 * np.pi * x)
+        amount = (capacity * (1 + np.cos(np.pi * x))).reshape(1, 1, n)
+        steps = round(0.02 * 5 * n * n)
+        step_continuum(amount, face_rates(diffusivity, capacity.reshape(1, 1, n), 1 / n), 0.02 / steps, steps)
+        return amount[0, 0]
+
+    meshes, fine = (9, 27, 81), solve(405)
+    errors = []
+    for n in meshes:
+        stride = 405 // n if 405 % n == 0 else 0
+        same_points = fine[stride // 2 :: stride]
+        errors.append(np.abs(solve(n) - same_points).max())
+    assert 1.8 < order(1 / np.array(meshes), errors) < 2.2
+
+
+def test_mass_is_conserved_to_rounding_over_a_thousand_steps():
+    diffusivity, capacity = medium((20, 21, 22))
+    rates = face_rates(diffusivity, capacity, 5.0, blocked_z=[7])
+    amount = np.random.default_rng(1).random(capacity.shape)
+    before = amount.sum()
+    step_continuum(amount, rates, 0.9 / leave_rate(rates).max(), 1000)
+    assert abs(amount.sum() / before - 1.0) < 1e-13
+    assert amount.min() >= 0.0
+
+
+def test_at_rest_the_free_concentration_is_uniform():
+    capacity = np.random.default_rng(2).uniform(0.05, 0.3, (6, 5, 4))
+    capacity[2, 2, 2] = 0.0
+    rates = face_rates(2.0, capacity, 5.0)
+    amount = np.where(capacity > 0, np.random.default_rng(3).random(capacity.shape), 0.0)
+    step_continuum(amount, rates, 0.5 / leave_rate(rates).max(), 5000)
+    free = amount[capacity > 0] / capacity[capacity > 0]
+    assert np.allclose(free, amount.sum() / capacity.sum(), rtol=1e-9)
+    assert amount[2, 2, 2] == 0.0
+
+
+def test_rates_balance_in_detail_and_stop_at_walls():
+    diffusivity, capacity = medium((5, 6, 7))
+    rates = face_rates(diffusivity, capacity, 3.0)
+    flow = rates * capacity
+    assert np.allclose(flow[1, :-1], flow[0, 1:], rtol=1e-14)
+    assert np.allclose(flow[3, :, :-1], flow[2, :, 1:], rtol=1e-14)
+    assert np.allclose(flow[5, :, :, :-1], flow[4, :, :, 1:], rtol=1e-14)
+    assert not (leave_rate(rates)[(capacity == 0) | (diffusivity == 0)]).any()
+    for face, edge in enumerate((np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1])):
+        assert not rates[face][edge].any()
+
+
+def test_in_a_uniform_medium_every_rate_is_d_over_h_squared():
+    rates = face_rates(3.0, np.full((3, 3, 3), 0.2), 5.0)
+    assert np.allclose(rates[:, 1, 1, 1], 3.0 / 25.0)
+
+
+def test_nothing_passes_an_impermeable_plane():
+    rates = face_rates(1.0, np.full((6, 4, 4), 0.2), 5.0, blocked_z=[2, 4])
+    amount = np.zeros((6, 4, 4))
+    amount[2, 1, 1] = 1.0
+    step_continuum(amount, rates, 0.9 / leave_rate(rates).max(), 200)
+    assert not amount[:2].any()
+    assert not amount[4:].any()
+    assert amount[3].sum() == pytest.approx(0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_steps_in_one_call_are_steps_in_many(dtype):
+    rates = face_rates(*medium((4, 5, 6)), 5.0).astype(dtype)
+    once, many = np.ones((4, 5, 6)), np.ones((4, 5, 6))
+    step_continuum(once, rates, 0.1, 3)
+    for _ in range(3):
+        step_continuum(many, rates, 0.1)
+    assert np.array_equal(once, many)
+    assert not np.array_equal(once, np.ones((4, 5, 6)))
+
+
+def test_substeps_keep_the_chance_to_leave_within_bounds():
+    rates = face_rates(1.0, np.full((3, 3, 3), 0.2), 1.0)  # the middle leaves at 6 per second
+    assert substeps(rates, 1.0) == 7
+    assert substeps(rates, 0.149) == 1
+    assert substeps(rates, 1.0, leave_at_most=0.31) == 20
+    assert substeps(np.zeros((6, 2, 2, 2)), 1.0) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((-1.0, np.ones((2, 2, 2)), 1.0), "diffusivity"),
+        ((1.0, np.full((2, 2, 2), np.nan), 1.0), "capacity"),
+        ((1.0, np.ones((2, 2, 2)), 0.0), "spacing_um 0"),
+        ((1.0, np.ones((2, 2, 2)), 1.0, [0]), "blocked_z"),
+        ((1.0, np.ones((2, 2, 2)), 1.0, [2]), "blocked_z"),
+    ],
+)
+def test_media_that_make_no_sense_are_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        face_rates(*arguments)
+
+
+def test_amounts_that_cannot_be_changed_in_place_are_refused():
+    rates = face_rates(1.0, np.ones((2, 3, 4)), 1.0)
+    with pytest.raises(ValueError, match="in place"):
+        step_continuum(np.ones((4, 3, 2)).T, rates, 0.1)
+    with pytest.raises(ValueError, match="in place"):
+        step_continuum(np.ones((2, 3, 4), np.float32), rates, 0.1)
+    with pytest.raises(ValueError, match="rates"):
+        step_continuum(np.ones((3, 3, 4)), rates, 0.1)
