@@ -29,13 +29,14 @@ def test_normals_follow_the_normal_distribution():
     assert stats.kstest(normals(stream_key(1, "normal"), np.arange(N)), "norm").pvalue > 1e-3
 
 
-@pytest.mark.parametrize("neighbour", ["entity", "draw", "tick"])
+@pytest.mark.parametrize("neighbour", ["entity", "draw", "tick", "word"])
 def test_neighbours_are_independent(neighbour):
     entity, key = np.arange(N), stream_key(3, "walk", 0)
     here = uniforms(key, entity)
     there = {
         "entity": uniforms(key, entity + 1),
         "draw": uniforms(key, entity, 1),
+        "word": uniforms((key[0], key[1] ^ 1), entity),
         "tick": uniforms(stream_key(3, "walk", 1), entity),
     }[neighbour]
     assert abs(np.corrcoef(here, there)[0, 1]) * np.sqrt(N) < 4.0
