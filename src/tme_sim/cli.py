@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -22,10 +23,14 @@ LISTS = ("runs", "experiments", "nanoparticles", "tissues", "processes", "readou
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `tme-sim`; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options = parser().parse_args(["run", "-m", *given[1:]] if given[:1] == ["sweep"] else given)
+    options, more = parser().parse_known_args(["run", "-m", *given[1:]] if given[:1] == ["sweep"] else given)
     if not hasattr(options, "handle"):
         parser().print_help()
         return DONE
+    _take_words(options, more)
+    if getattr(options, "threads", None):
+        # numba takes its ceiling from the environment when it is imported, and --threads may exceed the cores
+        os.environ.setdefault("NUMBA_NUM_THREADS", str(max(options.threads, os.cpu_count() or 1)))
     try:
         return int(options.handle(options))
     except (InputError, InputErrors) as error:
@@ -65,6 +70,15 @@ def parser() -> argparse.ArgumentParser:
     _what(explain, "in_experiment")
     _command(commands, "doctor", "check this installation and machine", _doctor)
     return top
+
+
+def _take_words(options: argparse.Namespace, more: Sequence[str]) -> None:
+    """Words that stand behind a flag: argparse hands them back instead of adding them to those before it."""
+    words = getattr(options, "what", None) or getattr(options, "in_experiment", None) or []
+    flags = [word for word in more if word.startswith("-")]
+    if flags or (more and not (hasattr(options, "what") or hasattr(options, "in_experiment"))):
+        parser().error(f"unrecognised: {' '.join(flags or more)}; tme-sim COMMAND --help lists the flags")
+    options.what = options.in_experiment = [*words, *more]
 
 
 def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, handle: object) -> argparse.ArgumentParser:

@@ -72,7 +72,7 @@ class Plan:
 def plan(loaded: Loaded, *, data: Path | None = None, threads: int | None = None) -> Plan:
     """Build, fill, time. Raises what a run would raise; writes only into a temporary folder that is removed."""
     config = loaded.config
-    set_threads(threads)
+    set_threads(threads or os.cpu_count() or 1)
     started = time.monotonic()
     built = build(config, data, loaded.user_set)
     building_s = time.monotonic() - started

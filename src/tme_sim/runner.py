@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 import signal
 import sys
@@ -89,7 +90,7 @@ def execute(
 ) -> Outcome:
     """Run, or resume a run in its folder. Raises InputError(s) before anything is written, ModelError when the model fails."""
     started = time.monotonic()
-    used = set_threads(threads)
+    used = set_threads(threads or os.cpu_count() or 1)
     built = build(config, data, user_set)
     store = RunStore.open(folder) if resume else RunStore.create(folder)
     earlier = store.read_json("run.json") if resume else {}

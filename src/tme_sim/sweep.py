@@ -17,7 +17,7 @@ from typing import Any
 
 import pandas as pd
 
-from tme_sim.config.compose import expand
+from tme_sim.config.overrides import expand
 from tme_sim.config.load import Loaded, Request, load, validated
 from tme_sim.config.schema import dump
 from tme_sim.files.run_store import RunStore

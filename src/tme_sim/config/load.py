@@ -71,11 +71,16 @@ def request(words: Sequence[str], *, from_run: str | None = None, extensions: It
 
 def load(asked: Request) -> Loaded:
     """Compose and validate. Raises InputErrors that list everything wrong at once."""
-    if asked.from_run:
-        composed = compose.override(asked.from_run, asked.overrides)
-    else:
-        composed = compose.compose(conf_dirs(), experiment_dirs(), asked.experiment, list(asked.overrides))
-    return validated(composed, tuple(word.split("=", 1)[0].lstrip("+") for word in asked.overrides))
+    errors: list[InputError] = []
+    composed = compose.compose(conf_dirs(), experiment_dirs(), asked.experiment, asked.overrides, errors=errors)
+    keys = tuple(word.split("=", 1)[0].lstrip("+") for word in asked.overrides)
+    try:
+        loaded = validated(composed, keys)
+    except InputErrors as found:
+        errors += [error for error in found.errors if str(error) not in map(str, errors)]
+    if errors:
+        raise InputErrors(errors)
+    return loaded
 
 
 def validated(composed: dict[str, Any], user_set: tuple[str, ...] = ()) -> Loaded:

@@ -18,7 +18,7 @@ class Transport(Process):
     """∂C/∂t = ∇·(φ D ∇(C/φ)) from one set of face rates: an explicit step for amounts, exact multinomial hops for counts."""
 
     diffusivity_um2_per_s: float = given("tissue_diffusivity")
-    _rates: NDArray[np.float32] | None = field(default=None, init=False, repr=False)
+    _rates: NDArray[np.float64] | None = field(default=None, init=False, repr=False)
 
     @property
     def reads(self) -> frozenset[str]:
@@ -38,8 +38,8 @@ class Transport(Process):
             amount = amounts[route, form]
             if not amount.any():
                 continue
+            if amount.dtype.kind == "f":
+                step_continuum(amount, self._rates, dt_s / n, steps=n)
+                continue
             for part in range(n):
-                if amount.dtype.kind == "i":
-                    hop(amount, self._rates, dt_s / n, streams.key("hop", route, form, part))
-                else:
-                    step_continuum(amount, self._rates, dt_s / n)
+                hop(amount, self._rates, dt_s / n, streams.key("hop", route, form, part))
