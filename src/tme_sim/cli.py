@@ -39,7 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain([error], options.debug, FAILED)
     except OSError as error:
         place = f" {error.filename}" if error.filename else ""
-        return _complain([OSError(f"the system refused to read or write{place}: {error.strerror or error}")], options.debug, FAILED)
+        return _complain(
+            [OSError(f"the system refused to read or write{place}: {error.strerror or error}")], options.debug, FAILED
+        )
     except KeyboardInterrupt:
         return INTERRUPTED
 
@@ -62,7 +64,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--launcher", choices=["local"], default="local", help="where a sweep runs")
     run.add_argument("--workers", type=_positive, default=1, metavar="N", help="runs of a sweep at a time")
     run.add_argument("--retry", action="store_true", help="in a sweep, run failed jobs again")
-    _what(_command(commands, "plan", "what a run would be: configuration, number mode, time, memory, files; nothing is run", _plan))
+    _what(
+        _command(commands, "plan", "what a run would be: configuration, number mode, time, memory, files; nothing is run", _plan)
+    )
     listing = _command(commands, "list", "what there is to choose from", _list)
     listing.add_argument("kind", choices=LISTS)
     explain = _command(commands, "explain", "one key: value, unit, range, default, meaning, source, who reads it", _explain)
@@ -81,7 +85,9 @@ def _take_words(options: argparse.Namespace, more: Sequence[str]) -> None:
     options.what = options.in_experiment = [*words, *more]
 
 
-def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, handle: object) -> argparse.ArgumentParser:
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, handle: object
+) -> argparse.ArgumentParser:
     made = commands.add_parser(name, help=text, description=text)
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     made.set_defaults(handle=handle)
@@ -93,7 +99,9 @@ def _what(command: argparse.ArgumentParser, name: str = "what") -> None:
     command.add_argument("--from", dest="from_run", metavar="RUN", help="start from the configuration of an earlier run")
     command.add_argument("--data", type=Path, metavar="DIR", help="folder that holds data-set folders")
     command.add_argument("--threads", type=_positive, metavar="N", help="threads of the kernels (default: all cores)")
-    command.add_argument("--extension", action="append", default=[], metavar="MODULE", help="Python module with kinds of your own")
+    command.add_argument(
+        "--extension", action="append", default=[], metavar="MODULE", help="Python module with kinds of your own"
+    )
 
 
 def _positive(text: str) -> int:

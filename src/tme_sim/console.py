@@ -15,6 +15,7 @@ from rich.table import Table
 
 from tme_sim import runner
 from tme_sim.config.load import Loaded, Request, conf_dirs, experiment_dirs, load, reopen
+from tme_sim.files.run_store import RunStore
 from tme_sim.state.errors import InputError
 from tme_sim.state.variables import ROUTES
 
@@ -28,7 +29,7 @@ def run(options: argparse.Namespace, request: Request | None) -> int:
     if request is None:
         folder = runner.find_run(options.resume)
         loaded = reopen(folder)
-        earlier = runner.RunStore.open(folder).read_json("run.json")
+        earlier = RunStore.open(folder).read_json("run.json")
         if earlier["status"] == "done":
             raise InputError("--resume", folder, "this run is done; nothing is left to resume")
         data = data or (Path(earlier["data"]) if earlier.get("data") else None)
@@ -47,7 +48,7 @@ def run(options: argparse.Namespace, request: Request | None) -> int:
             sources=loaded.sources,
             resume=request is None,
             show=show,
-            say=lambda line: console.print(line, highlight=False),
+            say=lambda line: console.print(line, highlight=False, soft_wrap=True),
         )
     if outcome.status == "interrupted":
         print(f"interrupted; what was recorded is kept. To go on: tme-sim run --resume {folder}", file=sys.stderr)
@@ -87,7 +88,9 @@ def _closing(outcome: runner.Outcome) -> None:
     s = outcome.summary
     console.print(f"ledger residual {s['ledger_residual']:g}, {s['wall_s']:.1f} s, {s['peak_memory_mb']:.0f} MB")
     console.print(f"\nThe run is in {outcome.folder}", soft_wrap=True)
-    console.print("Next:\n  tme-sim list runs\n  tme-sim run --from last seed=2\n  tme-sim explain nanoparticle.hydrodynamic_diameter")
+    console.print(
+        "Next:\n  tme-sim list runs\n  tme-sim run --from last seed=2\n  tme-sim explain nanoparticle.hydrodynamic_diameter"
+    )
 
 
 class _progress:
@@ -95,15 +98,22 @@ class _progress:
 
     def __init__(self, console: Console, name: str) -> None:
         self._console, self._name, self._last = console, name, time.monotonic()
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         self._bar = Progress(*columns, console=console, transient=True) if console.is_terminal and not console.quiet else None
 
     def __enter__(self) -> Callable[[float, float], None]:
-        if self._bar is None:
+        bar = self._bar
+        if bar is None:
             return self._line
-        self._bar.start()
-        task = self._bar.add_task(f"{self._name}: preparing (kernels are compiled once)", total=1.0)
-        return lambda fraction, time_s: self._bar.update(task, completed=fraction, description=f"{self._name}: {time_s / 3600:.1f} h")  # type: ignore[union-attr]
+        bar.start()
+        task = bar.add_task(f"{self._name}: preparing (kernels are compiled once)", total=1.0)
+        return lambda fraction, time_s: bar.update(task, completed=fraction, description=f"{self._name}: {time_s / 3600:.1f} h")
 
     def __exit__(self, *error: object) -> None:
         if self._bar is not None:
@@ -148,7 +158,8 @@ def show_list(kind: str) -> int:
         rows = [(name, _first_comment(experiment_dirs(), f"{name}/experiment.yaml")) for name in experiments(experiment_dirs())]
     else:
         group = {"nanoparticles": "nanoparticle", "tissues": "tissue", "drugs": "drug", "protocols": "protocol"}.get(kind, kind)
-        rows = [(name, _first_comment(conf_dirs(), f"{group}/{name}.yaml")) for name in available(conf_dirs(), group)]
+        names = available(conf_dirs(), group)
+        rows = [(name, _first_comment(conf_dirs(), f"{group}/{name}.yaml") or _first_line(group, name)) for name in names]
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         print(f"{name:<{width}}  {text}".rstrip())
@@ -179,6 +190,15 @@ def _first_comment(folders: list[Path], name: str) -> str:
     return ""
 
 
+def _first_line(group: str, name: str) -> str:
+    """What the class behind a kind says of itself."""
+    from tme_sim.config.registry import KINDS, resolve
+
+    kind_of = {"processes": "process", "readouts": "readout"}.get(group, group)
+    doc = resolve(kind_of, name).__doc__ if name in KINDS.get(kind_of, {}) else None
+    return (doc or "").strip().split("\n", maxsplit=1)[0]
+
+
 def explain(key: str, request: Request) -> int:
     """One key of the configuration as composed."""
     from tme_sim.config.explain import explain as make
@@ -192,6 +212,7 @@ def doctor() -> int:
     import os
     import platform
     import shutil
+    from importlib.metadata import version
 
     import psutil
 
@@ -199,9 +220,9 @@ def doctor() -> int:
 
     print(f"tme-sim {tme_sim.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     for name in (*runner.LIBRARIES, "pyvista", "xarray", "pandas", "pyarrow"):
-        print(f"  {name} {runner.version(name)}")
+        print(f"  {name} {version(name)}")
     free = shutil.disk_usage(Path.cwd()).free / 1e9
-    print(f"  {os.cpu_count()} cores, {psutil.virtual_memory().available / 1e9:.1f} GB of memory free, {free:.1f} GB of disk free here")
+    print(f"  {os.cpu_count()} cores, {psutil.virtual_memory().available / 1e9:.1f} GB of memory and {free:.1f} GB of disk free")
     started = time.monotonic()
     from tme_sim.numerics.share import share
 

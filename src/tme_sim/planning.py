@@ -11,7 +11,6 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import yaml
@@ -57,7 +56,8 @@ class Plan:
                 "",
                 f"dose: {built.dose:.4g} particles per injection",
                 f"number: {built.state.number} ({built.number_why})",
-                f"lattice: {' x '.join(map(str, lattice.sites))} sites (z, y, x), {lattice.n_voxels} voxels, {int(lattice.copies[0])} copies make up {built.tumor_mass_g:.3g} g of tumour",
+                f"lattice: {' x '.join(map(str, lattice.sites))} sites (z, y, x), {lattice.n_voxels} voxels",
+                f"tumour: {int(lattice.copies[0])} copies of it make up {built.tumor_mass_g:.3g} g",
                 f"agents: {', '.join(f'{n} {kind}' for kind, n in cells.items())}",
                 "tissue:",
                 *figures,
@@ -123,7 +123,9 @@ def seconds_per_call(name: str, process: Process, state: State, interval_s: floa
 
 def recording_cost(state: State, config: Config) -> tuple[float, float, int]:
     """Seconds, megabytes and files of all records, from one record made into a temporary folder."""
-    records = 1 + ticks(config.protocol.duration_s, config.step_s, "protocol.duration") // ticks(config.record.interval_s, config.step_s, "record.interval")
+    records = 1 + ticks(config.protocol.duration_s, config.step_s, "protocol.duration") // ticks(
+        config.record.interval_s, config.step_s, "record.interval"
+    )
     if config.record.level != "full":
         started = time.monotonic()
         series_rows(state, 0.0)
@@ -138,9 +140,13 @@ def recording_cost(state: State, config: Config) -> tuple[float, float, int]:
         seconds = time.monotonic() - started
         state.tick = 0
         mb, files = _size(Path(folder))
-    return records * seconds, before_mb + (records - 1) * (mb - before_mb), before_files + (records - 1) * (files - before_files) + 6
+    return (
+        records * seconds,
+        before_mb + (records - 1) * (mb - before_mb),
+        before_files + (records - 1) * (files - before_files) + 6,
+    )
 
 
 def _size(folder: Path) -> tuple[float, int]:
-    sizes: list[Any] = [os.path.getsize(path) for path in folder.rglob("*") if path.is_file()]
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return sum(sizes) / 1e6, len(sizes)

@@ -65,9 +65,9 @@ class RunRecorder:
         """Take up the tables and frames of an interrupted run, up to the time of its checkpoint."""
         if self.level == "summary":
             return
-        for name, rows in (("series.parquet", self.series), ("ledger.parquet", self.ledger)):
-            table = self.store.read_table(name)
-            rows += table[table["time_s"] <= until_s].to_dict("records")  # type: ignore[arg-type]
+        series, ledger = self.store.read_table("series.parquet"), self.store.read_table("ledger.parquet")
+        self.series += rows_until(series, until_s)
+        self.ledger += rows_until(ledger, until_s)
         if self.level == "full":
             self.store.truncate_frames(until_s)
 
@@ -135,6 +135,12 @@ def _add_lattice(add: Any, state: State, compartment: str, quantity: str, amount
                 add(patch.name, compartment, route, form, quantity, amounts[p, r, f].item())
 
 
+def rows_until(table: pd.DataFrame, until_s: float) -> list[dict[str, Any]]:
+    """Rows of a table up to a time, as they were before they were written."""
+    kept = table[table["time_s"] <= until_s].to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in kept]
+
+
 def agent_table(population: Population) -> pd.DataFrame:
     """One row per agent; carrier columns become one column per route and form (`cargo_gap_loaded`)."""
     columns: dict[str, NDArray[Any]] = {}
@@ -142,7 +148,7 @@ def agent_table(population: Population) -> pd.DataFrame:
         if data.ndim == 1:
             columns[name] = data
         else:
-            columns |= {f"{name}_{r}_{f}": data[:, i, j] for i, r in enumerate(ROUTES) for j, f in enumerate(FORMS)}  # type: ignore[call-overload]
+            columns |= {f"{name}_{r}_{f}": data[:, i, j] for i, r in enumerate(ROUTES) for j, f in enumerate(FORMS)}
     return pd.DataFrame(columns)
 
 

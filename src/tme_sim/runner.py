@@ -106,7 +106,9 @@ def execute(
         recorder.reload(content["time_s"])
         facts["resumed_from"] = content["time_s"]
     else:
-        store.write_text("config.yaml", yaml.safe_dump(dump(config) | {"sources": sources or {}}, sort_keys=False, allow_unicode=True))
+        store.write_text(
+            "config.yaml", yaml.safe_dump(dump(config) | {"sources": sources or {}}, sort_keys=False, allow_unicode=True)
+        )
     before_s = float(earlier.get("wall_s", 0.0))
 
     def mark(status: str, **more: Any) -> None:
@@ -177,7 +179,8 @@ def _facts(config: Config, built: Built, threads: int, data: Path | None) -> dic
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "threads": threads,
         "data": str(data.resolve()) if data else None,
-        "versions": {"tme_sim": tme_sim.__version__, "python": platform.python_version()} | {name: version(name) for name in LIBRARIES},
+        "versions": {"tme_sim": tme_sim.__version__, "python": platform.python_version()}
+        | {name: version(name) for name in LIBRARIES},
         "machine": f"{platform.system()} {platform.machine()}",
     }
 
@@ -215,5 +218,9 @@ def find_run(name: str, base: Path = Path("runs")) -> Path:
     matches = [file.parent for file in found if json.loads(file.read_text(encoding="utf-8")).get("hash", "").startswith(name)]
     if len(matches) == 1:
         return matches[0]
-    why = f"{len(matches)} runs have this hash; give the folder" if matches else f"no such run; give a run folder, `last`, or the start of a hash under {base}"
+    why = (
+        f"{len(matches)} runs have this hash; give the folder"
+        if matches
+        else f"no such run; give a run folder, `last`, or the start of a hash under {base}"
+    )
     raise InputError("run", name, why)

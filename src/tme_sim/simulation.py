@@ -27,7 +27,8 @@ class Simulation:
     ) -> None:
         self.state, self.processes, self.recorders, self.step_s, self.seed = state, dict(processes), recorders, step_s, seed
         self._every = {
-            name: ticks(process.interval_s or step_s, step_s, f"processes.{name}.interval") for name, process in self.processes.items()
+            name: ticks(process.interval_s or step_s, step_s, f"processes.{name}.interval")
+            for name, process in self.processes.items()
         }
 
     @property

@@ -17,12 +17,18 @@ from typing import Any
 
 import pandas as pd
 
-from tme_sim.config.overrides import expand
 from tme_sim.config.load import Loaded, Request, load, validated
+from tme_sim.config.overrides import expand
 from tme_sim.config.schema import dump
 from tme_sim.files.run_store import RunStore
 from tme_sim.runner import config_hash, execute
 from tme_sim.state.errors import InputError, InputErrors, ModelError
+
+PAGE = """<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
+<style>body {{font: 14px sans-serif}} table {{border-collapse: collapse}}
+td, th {{padding: .2em .6em; border: 1px solid #ccc; text-align: right}}</style>
+<title>{title}</title><h1>{title}</h1>{table}</html>
+"""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,9 @@ def make_jobs(asked: Request) -> Iterator[Job]:
 def _replicates(loaded: Loaded, overrides: list[str]) -> Iterator[Job]:
     for number in range(loaded.config.replicates):
         config = replace(loaded.config, seed=loaded.config.seed + number, replicates=1, report=False)
-        words = dict(word.split("=", 1) for word in overrides) | ({"seed": str(config.seed)} if loaded.config.replicates > 1 else {})
+        words = dict(word.split("=", 1) for word in overrides) | (
+            {"seed": str(config.seed)} if loaded.config.replicates > 1 else {}
+        )
         keys = tuple(key for key in loaded.user_set if key != "record.level")
         yield Job(words, config_hash(config), dump(config) | {"sources": loaded.sources}, keys)
 
@@ -125,7 +133,7 @@ def _results(jobs: list[Job], folder: Path, data: Path | None, workers: int, thr
 
 
 def write_table(jobs: list[Job], folder: Path) -> pd.DataFrame:
-    """`sweep.parquet` and `sweep.html`: a row a job with its overrides, status, number mode and summary, made from the jobs' files."""
+    """`sweep.parquet` and `sweep.html`: a row a job with overrides, status and summary, made from the jobs' own files."""
     rows = []
     for job in jobs:
         store = RunStore(folder / job.hash)
@@ -137,8 +145,8 @@ def write_table(jobs: list[Job], folder: Path) -> pd.DataFrame:
     store = RunStore(folder)
     store.write_table("sweep.parquet", table)
     shown = table.to_html(index=False, float_format=lambda x: f"{x:.4g}", na_rep="", escape=True)
-    head = "<meta charset=utf-8><meta name=viewport content='width=device-width'><style>body{font:14px sans-serif}table{border-collapse:collapse}td,th{padding:.2em .6em;border:1px solid #ccc;text-align:right}</style>"
-    store.write_text("sweep.html", f"<!doctype html>{head}<title>{html.escape(folder.name)}</title><h1>{html.escape(str(jobs[0].config['name']))}: {len(jobs)} jobs</h1>{shown}")
+    title = html.escape(f"{jobs[0].config['name']}: {len(jobs)} jobs")
+    store.write_text("sweep.html", PAGE.format(title=title, table=shown))
     return table
 
 

@@ -1,0 +1,1 @@
+"""What is concluded: numbers from states."""

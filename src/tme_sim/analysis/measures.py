@@ -21,10 +21,11 @@ UNRESOLVED_VOXELS = 3
 Number = float | int | None
 
 
-def summarise(state: State, tumor_mass_g: float, series: Iterable[Mapping[str, Any]], drug_g_per_particle: float) -> dict[str, Number]:
-    """The measures of the last state; null where no process gives them. Fractions of what is on the lattice, endothelium included."""
-    copies = state.lattice.copies
-    amounts = {name: np.tensordot(copies, patch.astype(np.float64), 1) for name, patch in lattice_amounts(state).items()}
+def summarise(
+    state: State, tumor_mass_g: float, series: Iterable[Mapping[str, Any]], drug_g_per_particle: float
+) -> dict[str, Number]:
+    """The measures of the last state; null where no process gives them. Fractions are of all that is on the lattice."""
+    amounts = {name: _whole_tumor(patches, state) for name, patches in lattice_amounts(state).items()}
     total = sum(amounts.values(), np.zeros((len(ROUTES), len(FORMS))))
     everything = float(total.sum())
     injected = float(sum(state.ledger.injected.tolist()))
@@ -39,7 +40,9 @@ def summarise(state: State, tumor_mass_g: float, series: Iterable[Mapping[str, A
         "tumor_percent_id_per_g_without_blood": _ratio(_percent(everything, injected), tumor_mass_g),
         "liver_percent_id_per_g": _organ(state, injected, ("kupffer", "liver_endothelium"), "liver"),
         "spleen_percent_id_per_g": _organ(state, injected, ("spleen",), "spleen"),
-        "plasma_percent_id": _percent(float(sum(state.body.pools["plasma"].tolist())), injected) if "plasma" in state.body.pools else None,
+        "plasma_percent_id": _percent(float(sum(state.body.pools["plasma"].tolist())), injected)
+        if "plasma" in state.body.pools
+        else None,
         "plasma_half_life_h": plasma_half_life_h(series),
         "extracellular_fraction": _ratio(extracellular, everything),
         "intracellular_fraction": _ratio(intracellular, everything),
@@ -52,7 +55,7 @@ def summarise(state: State, tumor_mass_g: float, series: Iterable[Mapping[str, A
         "penetration_half_distance_um": penetration_half_distance_um(state),
         "tumor_mass_g": tumor_mass_g,
     }
-    entered = np.tensordot(copies, state.ledger.entered.astype(np.float64), 1).sum(axis=1)
+    entered = _whole_tumor(state.ledger.entered, state).sum(axis=1)
     for route in ROUTES[1:]:
         found[f"route_fraction_{route}"] = _ratio(float(entered[ROUTES.index(route)]), float(entered[1:].sum()))
     return found
@@ -60,12 +63,17 @@ def summarise(state: State, tumor_mass_g: float, series: Iterable[Mapping[str, A
 
 def where_by_route(state: State) -> list[dict[str, Any]]:
     """The closing table: one row per compartment of the whole tumour, amounts by route and in % of the injected dose."""
-    copies = state.lattice.copies
     injected = float(sum(state.ledger.injected.tolist()))
     rows = []
     for name, patches in lattice_amounts(state).items():
-        by_route = np.tensordot(copies, patches.astype(np.float64), 1).sum(axis=1)
-        rows.append({"where": name, **dict(zip(ROUTES, by_route.tolist(), strict=True)), "percent_id": _percent(float(by_route.sum()), injected)})
+        by_route = _whole_tumor(patches, state).sum(axis=1)
+        rows.append(
+            {
+                "where": name,
+                **dict(zip(ROUTES, by_route.tolist(), strict=True)),
+                "percent_id": _percent(float(by_route.sum()), injected),
+            }
+        )
     for name in [*state.body.pools, "degraded"]:
         amount = float(whole_body(state)[name])
         rows.append({"where": name, **dict.fromkeys(ROUTES), "total": amount, "percent_id": _percent(amount, injected)})
@@ -115,7 +123,7 @@ def tissue_carriers(state: State) -> NDArray[np.float64]:
     footprint = state.lattice.footprint()
     for population in state.populations.values():
         if "cargo" in population:
-            held = (np.asarray(population["cargo"], float) + np.asarray(population["lysosome"], float)).sum(axis=(1, 2))
+            held = (population["cargo"] + population["lysosome"]).sum(axis=(1, 2))
             np.add.at(total, footprint[population["site"]], held[:, None] / footprint.shape[1])
     return total.reshape(state.lattice.voxels)
 
@@ -138,6 +146,11 @@ def penetration_half_distance_um(state: State) -> Number:
     step = (density[i - 1] - density[0] / 2) / (density[i - 1] - density[i])
     half = float(i - 1 + step) * state.lattice.voxel_um
     return half if half >= UNRESOLVED_VOXELS * state.lattice.voxel_um else None
+
+
+def _whole_tumor(patches: NDArray[Any], state: State) -> NDArray[np.float64]:
+    """(patch, route, form) per instance → (route, form) of the whole tumour."""
+    return np.asarray(np.tensordot(state.lattice.copies.astype(np.float64), patches.astype(np.float64), 1))
 
 
 def _organ(state: State, injected: float, pools: tuple[str, ...], organ: str) -> Number:

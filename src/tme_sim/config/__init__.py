@@ -1,0 +1,1 @@
+"""Composing, validating and building: the only home of Hydra, pydantic and pint."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from math import exp, isfinite
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,9 @@ class Context:
             raise InputError("nanoparticle.clearance.curve", None, "must name a CSV file with columns time_h and percent_id")
         curve = read_plasma_curve(Path(clearance.curve), self.data)
         if curve[0, -1] < self.config.protocol.duration_s:
-            raise InputError("nanoparticle.clearance.curve", clearance.curve, f"ends at {curve[0, -1] / 3600:g} h, before protocol.duration")
+            raise InputError(
+                "nanoparticle.clearance.curve", clearance.curve, f"ends at {curve[0, -1] / 3600:g} h, before protocol.duration"
+            )
         return curve
 
 
@@ -116,13 +117,21 @@ def dose_in_particles(config: Config, read: set[str]) -> float:
     if dose.basis == "particles":
         number = dose.value
     elif dose.basis == "activity":
-        raise InputError("protocol.dose", format_dose(dose), "this nanoparticle has no radioactive label; give particles or a mass")
+        raise InputError(
+            "protocol.dose", format_dose(dose), "this nanoparticle has no radioactive label; give particles or a mass"
+        )
     else:
-        read |= {"protocol.dose_of", "body.mass_g"} | {f"nanoparticle.{k}" for k in ("core_diameter_um", "density_g_per_mL", "drug_fraction")}
+        read |= {"protocol.dose_of", "body.mass_g"} | {
+            f"nanoparticle.{k}" for k in ("core_diameter_um", "density_g_per_mL", "drug_fraction")
+        }
         loading = 1.0 if config.protocol.dose_of == "particle" else particle.drug_fraction
         if loading == 0:
             raise InputError("protocol.dose_of", "drug", "needs nanoparticle.drug_fraction above 0; or dose_of particle")
-        mass_g = dose.value * (config.body.mass_g if dose.basis == "mass_per_kg" else 1.0) / (1e3 if dose.basis == "mass_per_kg" else 1.0)
+        mass_g = (
+            dose.value
+            * (config.body.mass_g if dose.basis == "mass_per_kg" else 1.0)
+            / (1e3 if dose.basis == "mass_per_kg" else 1.0)
+        )
         number = mass_g / (loading * particle_mass_g(particle))
     if not 1 <= number <= 1e16:
         raise InputError("protocol.dose", format_dose(dose), f"is {number:.3g} particles; must be between 1 and 1e16")
@@ -170,7 +179,9 @@ def with_copies(geometry: Geometry, tissue: Tissue) -> Geometry:
     mass_g = patch_mass_g(geometry, tissue.density_g_per_mL)
     copies = round(tissue.tumor_mass_g / mass_g)
     if copies < 1:
-        raise InputError("tissue.tumor_mass", f"{tissue.tumor_mass_g:g} g", f"the lattice alone holds {mass_g:.3g} g of tumour; at least that")
+        raise InputError(
+            "tissue.tumor_mass", f"{tissue.tumor_mass_g:g} g", f"the lattice alone holds {mass_g:.3g} g of tumour; at least that"
+        )
     patches = tuple(replace(patch, copies=copies) for patch in geometry.lattice.patches)
     return replace(geometry, lattice=replace(geometry.lattice, patches=patches))
 
@@ -181,7 +192,7 @@ def patch_mass_g(geometry: Geometry, density_g_per_mL: float) -> float:
 
 
 def expected_occupancy(state: State, processes: dict[str, Process], dose: float, config: Config) -> float:
-    """Carriers per voxel if all that enters over the run stayed: ∫ Σ clearance · C_p dt / voxels, C_p at its start, as an upper bound."""
+    """Carriers per voxel if plasma kept its first concentration and all that entered stayed: an upper bound."""
     entry = sum(process.entry_um3_per_s(state) for process in processes.values())
     doses = dose * len(config.protocol.times_s)
     return doses / config.body.plasma_volume_um3 * entry * config.protocol.duration_s / max(1, int(state.fields["inside"].sum()))
@@ -190,11 +201,18 @@ def expected_occupancy(state: State, processes: dict[str, Process], dose: float,
 def choose_number(config: Config, occupancy: float) -> tuple[NumberMode, str]:
     """The carrier's number type and the reason in words."""
     if config.number == "stochastic" and occupancy > LARGEST_STOCHASTIC:
-        raise InputError("number", "stochastic", f"about {occupancy:.2g} particles per voxel are expected; at most {LARGEST_STOCHASTIC:.0e}, else continuum")
+        raise InputError(
+            "number",
+            "stochastic",
+            f"about {occupancy:.2g} particles per voxel are expected; at most {LARGEST_STOCHASTIC:.0e}, else continuum",
+        )
     if config.number != "auto":
         return config.number, "as asked for"
     if occupancy <= STOCHASTIC_UP_TO:
-        return "stochastic", f"at most {occupancy:.2g} particles per voxel expected, up to {STOCHASTIC_UP_TO:g} are counted one by one"
+        return (
+            "stochastic",
+            f"at most {occupancy:.2g} particles per voxel expected, up to {STOCHASTIC_UP_TO:g} are counted one by one",
+        )
     return "continuum", f"up to {occupancy:.2g} particles per voxel expected, above {STOCHASTIC_UP_TO:g} real amounts are used"
 
 
@@ -222,11 +240,13 @@ def _body(config: Config) -> Body:
 
 
 def _seed_cells(state: State, config: Config, geometry: Geometry, context: Context, random: Random) -> None:
-    """At most one cell per site, in proportion to the tissue outside vessels; its volume leaves that much less extracellular space."""
+    """At most one cell per site, by the tissue outside vessels; its volume is taken from the extracellular space."""
     lattice, cells = state.lattice, config.cells
     share_of_site = cells.volume_um3 / lattice.site_um**3
     if share_of_site > 0.95:
-        raise InputError("lattice.site", f"{lattice.site_um:g} um", f"a cell of {cells.volume_um3:g} um^3 must fill at most 95 % of a site")
+        raise InputError(
+            "lattice.site", f"{lattice.site_um:g} um", f"a cell of {cells.volume_um3:g} um^3 must fill at most 95 % of a site"
+        )
     lumen = state.fields["lumen_fraction"]
     tissue = lattice.on_sites((1 - lumen) * geometry.inside)
     uniform = cells.density_per_um3 * lattice.site_um**3 * tissue
@@ -239,7 +259,9 @@ def _seed_cells(state: State, config: Config, geometry: Geometry, context: Conte
         state.populations[kind] = Population({"site": members, **empty})
     occupied = np.zeros(lattice.n_sites, bool)
     occupied[site] = True
-    per_voxel = np.repeat(np.repeat(np.repeat(occupied.reshape(lattice.sites), lattice.refinement, 0), lattice.refinement, 1), lattice.refinement, 2)
+    per_voxel = np.repeat(
+        np.repeat(np.repeat(occupied.reshape(lattice.sites), lattice.refinement, 0), lattice.refinement, 1), lattice.refinement, 2
+    )
     state.fields["cell_fraction"] = per_voxel * share_of_site * (1 - lumen)
     extracellular = 1 - lumen - state.fields["cell_fraction"]
     state.fields["accessible_fraction"] = np.where(geometry.inside, extracellular * context.accessible_share(), 0.0)
@@ -254,8 +276,14 @@ def _carrier_pools(state: State) -> list[str]:
 def _check_times(config: Config) -> None:
     errors = []
     protocol = config.protocol
-    times = {"protocol.duration": protocol.duration_s, "record.interval": config.record.interval_s, "protocol.infusion": protocol.infusion_s}
-    times |= {f"processes.{name}.interval": s.values["interval_s"] for name, s in config.processes.items() if s.values.get("interval_s")}
+    times = {
+        "protocol.duration": protocol.duration_s,
+        "record.interval": config.record.interval_s,
+        "protocol.infusion": protocol.infusion_s,
+    }
+    times |= {
+        f"processes.{name}.interval": s.values["interval_s"] for name, s in config.processes.items() if s.values.get("interval_s")
+    }
     times |= {f"protocol.times[{i}]": t for i, t in enumerate(protocol.times_s)}
     for field, time_s in times.items():
         try:
@@ -264,7 +292,9 @@ def _check_times(config: Config) -> None:
         except InputError as error:
             errors.append(error)
     if not protocol.times_s or max(protocol.times_s) >= protocol.duration_s:
-        errors.append(InputError("protocol.times", list(protocol.times_s), "at least one dose, and every dose before protocol.duration"))
+        errors.append(
+            InputError("protocol.times", list(protocol.times_s), "at least one dose, and every dose before protocol.duration")
+        )
     if errors:
         raise InputErrors(errors)
 
@@ -273,19 +303,38 @@ def _check_uptake(config: Config, context: Context, enabled: dict[str, Section])
     if any(section.kind == "uptake" for section in enabled.values()):
         for kind in context("cell_kinds"):
             if kind not in config.nanoparticle.uptake:
-                raise InputError(f"nanoparticle.uptake.{kind}", None, f"is missing; the tissue holds {kind} and the card must say how they take it up")
+                raise InputError(
+                    f"nanoparticle.uptake.{kind}",
+                    None,
+                    f"is missing; the tissue holds {kind} and the card must say how they take it up",
+                )
 
 
 def _refuse_unread(config: Config, context: Context, enabled: dict[str, Section], user_set: tuple[str, ...]) -> None:
     """A key that the user set and nothing reads is an error: the run would not be what was asked for."""
     own = {f"processes.{name}" for name in enabled} | {"tissue"}
-    always = {"name", "seed", "number", "step", "record", "checkpoint", "report", "variant", "replicates", "cells", "body", "protocol"}
+    always = {
+        "name",
+        "seed",
+        "number",
+        "step",
+        "record",
+        "checkpoint",
+        "report",
+        "variant",
+        "replicates",
+        "cells",
+        "body",
+        "protocol",
+    }
     read = {_as_key(path) for path in context.read} | own | always
     errors = []
     for key in user_set:
         if key.endswith(".enabled") or any(is_within(key, path) for path in read):
             continue
-        errors.append(InputError(key, None, "nothing reads this key in the configuration as composed; leave it out or enable what reads it"))
+        errors.append(
+            InputError(key, None, "nothing reads this key in the configuration as composed; leave it out or enable what reads it")
+        )
     if errors:
         raise InputErrors(errors)
 

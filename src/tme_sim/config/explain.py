@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 from typing import Any
 
 from tme_sim.config.load import Loaded
-from tme_sim.config.registry import KINDS, readers, resolve
-from tme_sim.config.schema import Row, Section, describe, dump
+from tme_sim.config.registry import KINDS, resolve
+from tme_sim.config.schema import Row, describe, dump
 from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import split_unit
 
@@ -39,7 +38,12 @@ def _one(key: str, row: Row | None, value: Any, loaded: Loaded) -> str:
     source = _source(key, loaded.sources)
     lines = [f"{key} = {value}"]
     if row:
-        lines += [f"  meaning  {row.meaning}", f"  unit     {row.unit or 'none'}", f"  range    {row.range or 'any'}", f"  default  {row.default or 'none'}"]
+        lines += [
+            f"  meaning  {row.meaning}",
+            f"  unit     {row.unit or 'none'}",
+            f"  range    {row.range or 'any'}",
+            f"  default  {row.default or 'none'}",
+        ]
     lines += [f"  source   {source}", f"  read by  {', '.join(_readers(key, loaded)) or 'the run itself'}"]
     return "\n".join(lines)
 
@@ -63,7 +67,9 @@ def _readers(key: str, loaded: Loaded) -> list[str]:
     classes = [(kind, resolve("process", kind)) for kind in KINDS["process"]]
     classes.append((f"tissue {loaded.config.tissue.kind}", loaded.config.tissue.cls))
     with_units = [(name, _plain_paths(cls)) for name, cls in classes]
-    return [name for name, paths in with_units if any(key == p or key.startswith(p + ".") or p.startswith(key + ".") for p in paths)]
+    return [
+        name for name, paths in with_units if any(key == p or key.startswith(p + ".") or p.startswith(key + ".") for p in paths)
+    ]
 
 
 def _plain_paths(cls: type) -> list[str]:
@@ -96,5 +102,3 @@ def _flatten(data: dict[str, Any], where: str = "") -> dict[str, Any]:
     for name, value in data.items():
         flat |= _flatten(value, f"{where}{name}.") if isinstance(value, dict) else {f"{where}{name}": value}
     return flat
-
-

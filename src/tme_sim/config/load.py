@@ -13,7 +13,7 @@ import yaml
 from tme_sim.config import compose, registry
 from tme_sim.config.schema import collect_sources, validate
 from tme_sim.config.settings import Config
-from tme_sim.state.errors import InputError
+from tme_sim.state.errors import InputError, InputErrors
 
 PACKAGE = Path(__file__).resolve().parents[1]
 

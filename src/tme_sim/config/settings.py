@@ -64,7 +64,9 @@ class Record:
     """What is taken down, and how often. Not part of the configuration's hash."""
 
     interval_s: float = parameter("time between two records", above=0)
-    level: Literal["summary", "series", "full"] = parameter("summary only, with time series, or with frames of all fields and agents")
+    level: Literal["summary", "series", "full"] = parameter(
+        "summary only, with time series, or with frames of all fields and agents"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

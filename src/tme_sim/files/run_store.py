@@ -57,7 +57,7 @@ class RunStore:
         target = self.folder / name
         part = target.with_name(target.name + ".part")
         part.write_text(text, encoding="utf-8")
-        os.replace(part, target)
+        part.replace(target)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write JSON whole or not at all; NaN is refused by raising ValueError."""
@@ -74,26 +74,32 @@ class RunStore:
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
         table.to_parquet(part, index=False)
-        os.replace(part, target)
+        part.replace(target)
 
     def read_table(self, name: str) -> pd.DataFrame:
         """Read a parquet table of the folder."""
         return pd.read_parquet(self.folder / name)
 
-    def static_fields(self, fields: Mapping[str, NDArray[Any]], attributes: Mapping[str, Mapping[str, str]], spacing_um: float) -> None:
+    def static_fields(
+        self, fields: Mapping[str, NDArray[Any]], attributes: Mapping[str, Mapping[str, str]], spacing_um: float
+    ) -> None:
         """Start the field store with what does not change in time."""
         root = zarr.open_group(self.folder / "fields.zarr", mode="w", zarr_format=3)
         root.attrs.update({"format": FORMAT, "spacing_um": spacing_um, "axes": "z, y, x from the lattice's corner"})
         root.create_array("time", shape=(0,), chunks=(1024,), dtype="f8", dimension_names=("time",)).attrs["units"] = "s"
         for name, data in fields.items():
-            array = root.create_array(name, shape=data.shape, chunks=data.shape, dtype=data.dtype, dimension_names=DIMENSIONS[data.ndim])
+            array = root.create_array(
+                name, shape=data.shape, chunks=data.shape, dtype=data.dtype, dimension_names=DIMENSIONS[data.ndim]
+            )
             array[...] = data
             array.attrs.update(attributes.get(name, {}))
 
-    def append_frame(self, time_s: float, fields: Mapping[str, NDArray[Any]], attributes: Mapping[str, Mapping[str, str]]) -> None:
+    def append_frame(
+        self, time_s: float, fields: Mapping[str, NDArray[Any]], attributes: Mapping[str, Mapping[str, str]]
+    ) -> None:
         """Write one frame of changing fields, then commit it by extending `time`."""
         root = zarr.open_group(self.folder / "fields.zarr", mode="r+")
-        time = root["time"]
+        time = _array(root, "time")
         frame = time.shape[0]
         for name, data in fields.items():
             if name not in root:
@@ -108,7 +114,7 @@ class RunStore:
                     dimension_names=("time", *DIMENSIONS[data.ndim]),
                 )
                 created.attrs.update(attributes.get(name, {}))
-            array = root[name]
+            array = _array(root, name)
             array.resize((frame + 1, *data.shape))
             array[frame] = data
         time.resize((frame + 1,))
@@ -116,15 +122,17 @@ class RunStore:
 
     def frame_times_s(self) -> NDArray[np.float64]:
         """Times of the committed frames."""
-        return np.asarray(zarr.open_group(self.folder / "fields.zarr", mode="r")["time"][...])
+        return np.asarray(_array(zarr.open_group(self.folder / "fields.zarr", mode="r"), "time")[...])
 
     def truncate_frames(self, after_s: float) -> None:
         """Forget the frames later than a time (a resumed run writes them again)."""
         root = zarr.open_group(self.folder / "fields.zarr", mode="r+")
-        keep = int(np.sum(root["time"][...] <= after_s))
-        root["time"].resize((keep,))
+        time = _array(root, "time")
+        keep = int(np.sum(np.asarray(time[...]) <= after_s))
+        time.resize((keep,))
         for name, array in root.arrays():
-            if array.metadata.dimension_names[0] == "time" and name != "time":
+            names: Any = array.metadata.to_dict()["dimension_names"]
+            if name != "time" and names[0] == "time":
                 array.resize((min(keep, array.shape[0]), *array.shape[1:]))
 
     def save_checkpoint(self, arrays: Mapping[str, NDArray[Any]], content: Mapping[str, Any]) -> None:
@@ -139,8 +147,8 @@ class RunStore:
         (new / "checkpoint.json").write_text(json.dumps({"format": FORMAT, **content}), encoding="utf-8")
         if target.exists():
             shutil.rmtree(old, ignore_errors=True)
-            os.replace(target, old)
-        os.replace(new, target)
+            target.replace(old)
+        new.replace(target)
         shutil.rmtree(old, ignore_errors=True)
 
     def load_checkpoint(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
@@ -152,3 +160,9 @@ class RunStore:
                     arrays = {key: stored[key] for key in stored.files}
                 return arrays, json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
         raise InputError("--resume", self.folder, "this run has no checkpoint; start it again")
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    found = group[name]
+    assert isinstance(found, zarr.Array)
+    return found

@@ -36,9 +36,13 @@ class Circulation(Process):
     def __post_init__(self) -> None:
         c = self.clearance
         if c.model == "biexponential" and (c.slow_half_life_s is None or (c.fast_fraction > 0 and c.fast_half_life_s is None)):
-            raise InputError("nanoparticle.clearance", "biexponential", "needs slow_half_life, and fast_half_life where fast_fraction > 0")
+            raise InputError(
+                "nanoparticle.clearance", "biexponential", "needs slow_half_life, and fast_half_life where fast_fraction > 0"
+            )
         if c.model != "compartments" and (len(self.dose_times_s) != 1 or self.infusion_s > 0):
-            raise InputError("nanoparticle.clearance.model", c.model, "a given plasma curve is that of one bolus; use compartments")
+            raise InputError(
+                "nanoparticle.clearance.model", c.model, "a given plasma curve is that of one bolus; use compartments"
+            )
 
     @property
     def reads(self) -> frozenset[str]:

@@ -113,7 +113,9 @@ class Gaps(Process):
             np.add.at(carriers[ROUTE, form], gaps["voxel"], amount.astype(carriers.dtype, copy=False))
 
     def _conductance(self, radius_um: NDArray[np.float64], accessible: NDArray[np.float64]) -> NDArray[np.float64]:
-        return gap_conductance_um3_per_s(radius_um, self.wall_length_um, self.diameter_um / 2, self.diffusivity_um2_per_s, accessible)
+        return gap_conductance_um3_per_s(
+            radius_um, self.wall_length_um, self.diameter_um / 2, self.diffusivity_um2_per_s, accessible
+        )
 
     def _prepare_static(self, state: StateView) -> Static:
         """Conductances, and the rate at which free particles go back; the gaps of one voxel act as one."""

@@ -71,7 +71,17 @@ class Transcytosis(Process):
         return_to_plasma(state.body["plasma"], state.ledger, state.lattice, voxel, recycled)
         field = state.fields["nanoparticle"].reshape(len(ROUTES), len(FORMS), -1)
         field[ROUTE][:, voxel] += (arrived - recycled)[ROUTE].astype(field.dtype, copy=False)
-        uptake = state.vessels["activity"] * state.vessels["surface_um2"] * self.permeability_um_per_s / (1 - self.recycled_fraction)
+        uptake = (
+            state.vessels["activity"] * state.vessels["surface_um2"] * self.permeability_um_per_s / (1 - self.recycled_fraction)
+        )
         stages[0] += draw_from_plasma(
-            state.body["plasma"], state.plasma_volume_um3, state.ledger, state.lattice, voxel, uptake, ROUTE, dt_s, streams.key("enter")
+            state.body["plasma"],
+            state.plasma_volume_um3,
+            state.ledger,
+            state.lattice,
+            voxel,
+            uptake,
+            ROUTE,
+            dt_s,
+            streams.key("enter"),
         )

@@ -111,7 +111,9 @@ class Uptake(Process):
             np.add.at(free, (part[:, None], voxels), spread.astype(free.dtype, copy=False))
 
 
-def _held(cargo: NDArray[Any], ids: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
+def _held(
+    cargo: NDArray[Any], ids: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
     """What is held, sparsely: row, component, amount, and an entity number from the stable id, whatever the rows' order."""
     cell, part = np.nonzero(cargo)
     return cell, part, cargo[cell, part], ids[cell] * cargo.shape[1] + part

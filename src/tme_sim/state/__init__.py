@@ -1,0 +1,1 @@
+"""What exists: plain arrays without behaviour."""

@@ -39,7 +39,7 @@ class Ledger:
     def empty(cls, patches: int, dtype: type) -> Ledger:
         """Nothing has happened yet."""
         shape = (patches, len(ROUTES), len(FORMS))
-        return cls(np.zeros(len(FORMS), dtype), *(np.zeros(shape, dtype) for _ in range(3)))
+        return cls(np.zeros(len(FORMS), dtype), np.zeros(shape, dtype), np.zeros(shape, dtype), np.zeros(shape, dtype))
 
     @property
     def arrays(self) -> dict[str, Amount]:
@@ -63,25 +63,27 @@ class Ledger:
 
 
 def lattice_amounts(state: State) -> dict[str, Amount]:
-    """Compartment → (patch, route, form) amounts on one instance of each patch: interstitium, bound, endothelium, each cell kind."""
+    """Compartment (interstitium, bound, endothelium, each kind of cell) → (patch, route, form) on one instance of each patch."""
     lattice = state.lattice
     shape = (len(lattice.patches), len(ROUTES), len(FORMS))
     found: dict[str, Amount] = {}
     for name, compartment in (("nanoparticle", "interstitium"), ("bound", "bound")):
         if name in state.fields:
             data = state.fields[name]
-            found[compartment] = np.stack([data[:, :, planes].sum(axis=(2, 3, 4), dtype=_total(data)) for planes in lattice.planes])
+            found[compartment] = np.stack(
+                [data[:, :, planes].sum(axis=(2, 3, 4), dtype=_total(data)) for planes in lattice.planes]
+            )
     if state.vessels is not None and "endothelium" in state.vessels.arrays:
         stages = state.vessels.arrays["endothelium"]
-        amounts = np.zeros(shape, _total(stages))
+        amounts: Amount = np.zeros(shape, _total(stages))
         patch_of_wall = lattice.patch_of_voxel(state.vessels.voxel)
         for patch in range(shape[0]):
-            amounts[patch, ROUTES.index("transcytosis")] = stages[:, :, patch_of_wall == patch].sum(axis=(0, 2))  # type: ignore[arg-type]
+            amounts[patch, ROUTES.index("transcytosis")] = stages[:, :, patch_of_wall == patch].sum(axis=(0, 2))
         found["endothelium"] = amounts
     for name, population in state.populations.items():
         if "cargo" in population:
-            patch_of_agent = lattice.patch_of_site(population["site"])  # type: ignore[arg-type]
-            cargo = np.asarray(population["cargo"]) + np.asarray(population["lysosome"])
+            patch_of_agent = lattice.patch_of_site(population["site"])
+            cargo = population["cargo"] + population["lysosome"]
             found[name] = np.stack([cargo[patch_of_agent == patch].sum(axis=0) for patch in range(shape[0])])
     return found
 
@@ -119,7 +121,9 @@ def _check(where: str, expected: float, found: float, scale: float, state: State
         return 0.0
     relative = abs(difference) / max(abs(scale), np.finfo(float).tiny)
     if isinstance(expected, int) or relative > RELATIVE_TOLERANCE:
-        raise ModelError(f"ledger: {where} does not balance at tick {state.tick}: {found} found, {expected} expected ({difference:+})")
+        raise ModelError(
+            f"ledger: {where} does not balance at tick {state.tick}: {found} found, {expected} expected ({difference:+})"
+        )
     return relative
 
 
@@ -128,7 +132,8 @@ def _total(array: Amount) -> type:
 
 
 def _sum(array: Amount) -> float | int:
-    return sum(array.ravel().tolist())
+    total: float | int = sum(array.ravel().tolist())
+    return total
 
 
 def _weighted(amounts: Amount, copies: NDArray[np.int64]) -> float | int:

@@ -12,8 +12,8 @@ from tme_sim.state.body import Body
 from tme_sim.state.lattice import Lattice
 from tme_sim.state.ledger import Ledger
 from tme_sim.state.population import Population
-from tme_sim.state.vessels import Vessels
 from tme_sim.state.variables import FORMS, ROUTES
+from tme_sim.state.vessels import Vessels
 
 NumberMode = Literal["stochastic", "continuum"]
 

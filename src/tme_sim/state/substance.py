@@ -18,7 +18,9 @@ PA_PER_MMHG = 133.322
 class Uptake:
     """How one kind of cell takes up, keeps, gives back and degrades the particle (model section 5)."""
 
-    clearance_um3_per_s: float = parameter("volume of free interstitial concentration cleared by one cell", at_least=0, at_most=1e4)
+    clearance_um3_per_s: float = parameter(
+        "volume of free interstitial concentration cleared by one cell", at_least=0, at_most=1e4
+    )
     saturation: float = parameter("particles in a cell at which uptake stops", above=0)
     exocytosis_per_s: float = parameter("rate of giving back from the endosome", at_least=0)
     maturation_per_s: float = parameter("rate of passing from endosome to lysosome", at_least=0)

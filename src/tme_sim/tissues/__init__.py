@@ -1,0 +1,1 @@
+"""Where things happen: lattices with vessels and places for cells."""

@@ -28,7 +28,9 @@ class FromImage(Tissue):
     vessels: str = parameter("volume whose voxels above 0 are vessel")
     tumor: str | None = parameter("volume whose voxels above 0 are tumour; null: everything", default=None)
     nuclei: str | None = parameter("volume of nuclear stain; null: cells everywhere alike", default=None)
-    voxel_um: float | None = parameter("edge of the image's voxels, where the files do not say", default=None, above=0.01, at_most=1000)
+    voxel_um: float | None = parameter(
+        "edge of the image's voxels, where the files do not say", default=None, above=0.01, at_most=1000
+    )
     occupied_sites: float = parameter("with nuclei: mean share of the tumour's sites that hold a cell", above=0, at_most=1)
 
     def build(self, random: np.random.Generator, data: Path | None) -> Geometry:
@@ -36,7 +38,9 @@ class FromImage(Tissue):
         assert vessels is not None
         mask = vessels.data > 0
         if not mask.any() or mask.all():
-            raise InputError("tissue.vessels", self.vessels, f"must mark some voxels as vessel and leave some; it marks {mask.mean():.0%}")
+            raise InputError(
+                "tissue.vessels", self.vessels, f"must mark some voxels as vessel and leave some; it marks {mask.mean():.0%}"
+            )
         others = {name: self._read(name, data, vessels) for name in ("tumor", "nuclei")}
         voxel_um, fine_um = vessels.voxel_um, self.site_um / self.refinement
         shape = fitting_shape(mask.shape, voxel_um, self.site_um)
@@ -62,7 +66,9 @@ class FromImage(Tissue):
         if not path.is_absolute() and not path.exists() and data is not None:
             path = data / path
         if not path.exists():
-            where = "the file does not exist; paths are taken from the working directory or from --data DIR, the folder of data sets"
+            where = (
+                "the file does not exist; paths are taken from the working directory or from --data DIR, the folder of data sets"
+            )
             raise InputError(field, given, where)
         volume = read_volume(path, voxel_um=self.voxel_um, field=field)
         if like is not None and volume.data.shape != like.data.shape:
