@@ -17,12 +17,17 @@ from typing import Any
 
 import pandas as pd
 
+from tme_sim.config.build import build, dose_in_particles
 from tme_sim.config.load import Loaded, Request, load, validated
 from tme_sim.config.overrides import expand
 from tme_sim.config.schema import dump
 from tme_sim.files.run_store import RunStore
 from tme_sim.runner import config_hash, execute
 from tme_sim.state.errors import InputError, InputErrors, ModelError
+from tme_sim.state.state import NumberMode
+
+TABLE_EVERY_S = 30.0
+"""The table is made from all jobs' files, so not after each of thousands."""
 
 PAGE = """<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content="width=device-width">
 <style>body {{font: 14px sans-serif}} table {{border-collapse: collapse}}
@@ -52,50 +57,64 @@ def sweep(
     say: Callable[[str], None] = lambda line: None,
 ) -> int:
     """Run all jobs; 0, or 1 if some failed. Raises InputErrors before anything is written."""
-    jobs = list(make_jobs(asked))
+    jobs = make_jobs(asked, data)
     name = jobs[0].config["name"]
     folder = out or Path("sweeps") / name / time.strftime("%Y%m%d-%H%M%S")
     folder.mkdir(parents=True, exist_ok=True)
     waiting = [job for job in jobs if _status(folder / job.hash) not in (("done",) if retry else ("done", "failed"))]
     say(f"{len(jobs)} jobs in {folder}, {len(jobs) - len(waiting)} of them finished before")
+    written = time.monotonic()
     threads = threads or max(1, (os.cpu_count() or 1) // workers)
     try:
         for done, (job, status) in enumerate(_results(waiting, folder, data, workers, threads), 1):
             say(f"{done}/{len(waiting)} {status} {' '.join(f'{k}={v}' for k, v in job.overrides.items())} ({job.hash})")
-            write_table(jobs, folder)
+            if time.monotonic() - written > TABLE_EVERY_S:
+                write_table(jobs, folder)
+                written = time.monotonic()
     finally:
         table = write_table(jobs, folder)
     say(f"table: {folder / 'sweep.parquet'} and sweep.html")
     return int((table["status"] == "failed").any())
 
 
-def make_jobs(asked: Request) -> Iterator[Job]:
+def make_jobs(asked: Request, data: Path | None = None) -> list[Job]:
     """The jobs of a sweep, each validated; what is wrong in any of them is listed together."""
     errors: list[InputError] = []
-    seen: set[str] = set()
-    made: list[Job] = []
+    made: list[tuple[Loaded, dict[str, str]]] = []
     for overrides in expand(list(asked.overrides)):
         quiet = [] if any(word.startswith("record.level=") for word in overrides) else ["record.level=summary"]
         try:
             loaded = load(replace(asked, overrides=(*overrides, *quiet)))
         except InputErrors as found:
-            errors += [error for error in found.errors if str(error) not in {str(e) for e in errors}]
+            errors += [error for error in found.errors if str(error) not in map(str, errors)]
             continue
-        made += [job for job in _replicates(loaded, overrides) if job.hash not in seen]
-        seen |= {job.hash for job in made}
+        made += _replicates(replace(loaded, user_set=tuple(word.split("=")[0] for word in overrides)), overrides)
     if errors:
         raise InputErrors(errors)
-    yield from made
+    number = one_number_mode([loaded for loaded, _ in made], data)
+    jobs: dict[str, Job] = {}
+    for loaded, words in made:
+        config = replace(loaded.config, number=number) if loaded.config.number == "auto" else loaded.config
+        job = Job(words, config_hash(config), dump(config) | {"sources": loaded.sources}, loaded.user_set)
+        jobs.setdefault(job.hash, job)
+    return list(jobs.values())
 
 
-def _replicates(loaded: Loaded, overrides: list[str]) -> Iterator[Job]:
+def one_number_mode(runs: list[Loaded], data: Path | None) -> NumberMode:
+    """A sweep uses one number mode throughout: `auto` is what the run with the largest dose would take."""
+    free = [loaded for loaded in runs if loaded.config.number == "auto"]
+    if not free:
+        return "continuum"
+    largest = max(free, key=lambda loaded: dose_in_particles(loaded.config, set()))
+    return build(largest.config, data, largest.user_set).state.number
+
+
+def _replicates(loaded: Loaded, overrides: list[str]) -> Iterator[tuple[Loaded, dict[str, str]]]:
+    several = loaded.config.replicates > 1
     for number in range(loaded.config.replicates):
         config = replace(loaded.config, seed=loaded.config.seed + number, replicates=1, report=False)
-        words = dict(word.split("=", 1) for word in overrides) | (
-            {"seed": str(config.seed)} if loaded.config.replicates > 1 else {}
-        )
-        keys = tuple(key for key in loaded.user_set if key != "record.level")
-        yield Job(words, config_hash(config), dump(config) | {"sources": loaded.sources}, keys)
+        words = dict(word.split("=", 1) for word in overrides)
+        yield replace(loaded, config=config), words | ({"seed": str(config.seed)} if several else {})
 
 
 def run_job(job: Job, folder: Path, data: Path | None, threads: int) -> tuple[Job, str]:
@@ -140,7 +159,8 @@ def write_table(jobs: list[Job], folder: Path) -> pd.DataFrame:
         status = _status(store.folder) or "waiting"
         summary: Mapping[str, Any] = store.read_json("summary.json") if status == "done" else {}
         error = store.read_json("run.json").get("error") if status == "failed" else None
-        rows.append({"job": job.hash, **job.overrides, "status": status, "error": error, **summary})
+        mode = {"number": job.config["number"], "seed": job.config["seed"]}
+        rows.append({"job": job.hash, **job.overrides, **mode, "status": status, "error": error, **summary})
     table = pd.DataFrame(rows)
     store = RunStore(folder)
     store.write_table("sweep.parquet", table)

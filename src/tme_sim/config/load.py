@@ -85,7 +85,7 @@ def load(asked: Request) -> Loaded:
 
 def validated(composed: dict[str, Any], user_set: tuple[str, ...] = ()) -> Loaded:
     """A composed mapping as a configuration."""
-    sources = collect_sources(composed) | dict.fromkeys(user_set, "set by the user")
+    sources = collect_sources(composed) | {key: {"note": "set by the user"} for key in user_set}
     return Loaded(validate(Config, composed, registry=registry), sources, user_set)
 
 

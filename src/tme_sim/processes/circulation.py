@@ -70,7 +70,8 @@ class Circulation(Process):
         if dt_s == 0:
             return
         start_s = state.time_s
-        due = self._dose_until(start_s + dt_s, dt_s) - self._dose_until(start_s, dt_s)
+        n = round(start_s / dt_s)  # start + dt is not, to the last bit, the start of the next step; n·dt and (n+1)·dt are
+        due = self._dose_until((n + 1) * dt_s, dt_s) - self._dose_until(n * dt_s, dt_s)
         if due:
             state.ledger.inject(plasma, FORMS.index("loaded"), plasma.dtype.type(due))
         rates = self._rates_per_s(plasma, state.plasma_volume_um3, start_s, dt_s)
