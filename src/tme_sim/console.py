@@ -15,6 +15,7 @@ from rich.table import Table
 
 from tme_sim import runner
 from tme_sim.config.load import Loaded, Request, conf_dirs, experiment_dirs, load, reopen
+from tme_sim.files.run_folder import find_run
 from tme_sim.files.run_store import RunStore
 from tme_sim.state.errors import InputError
 from tme_sim.state.variables import ROUTES
@@ -27,7 +28,7 @@ def run(options: argparse.Namespace, request: Request | None) -> int:
     """One run, new or resumed; ends with the table of where the particles are."""
     data = options.data
     if request is None:
-        folder = runner.find_run(options.resume)
+        folder = find_run(options.resume)
         loaded = reopen(folder)
         earlier = RunStore.open(folder).read_json("run.json")
         if earlier["status"] == "done":

@@ -15,6 +15,7 @@ from tme_sim.state.ledger import audit, lattice_amounts, whole_body
 from tme_sim.state.population import Population
 from tme_sim.state.state import State, flatten
 from tme_sim.state.variables import FORMS, ROUTES, VARIABLES
+from tme_sim.state.vessels import VesselGraph
 
 LEVELS = ("summary", "series", "full")
 STATIC_FIELDS = ("lumen_fraction", "cell_fraction", "accessible_fraction", "inside", "wall_surface_um2")
@@ -47,6 +48,8 @@ class RunRecorder:
         if state.tick == 0:
             static = {name: data for name, data in state.fields.items() if name in STATIC_FIELDS}
             self.store.static_fields(static, attributes, state.lattice.voxel_um)
+            if state.vessels is not None and state.vessels.graph is not None:
+                self.store.write_table("vessels.parquet", segment_table(state.vessels.graph))
         for kind, population in state.populations.items():
             self.store.write_table(f"agents/{kind}/{round(time_s):09d}.parquet", agent_table(population))
         frame = {name: data for name, data in state.fields.items() if name not in STATIC_FIELDS}
@@ -150,6 +153,13 @@ def agent_table(population: Population) -> pd.DataFrame:
         else:
             columns |= {f"{name}_{r}_{f}": data[:, i, j] for i, r in enumerate(ROUTES) for j, f in enumerate(FORMS)}
     return pd.DataFrame(columns)
+
+
+def segment_table(graph: VesselGraph) -> pd.DataFrame:
+    """One row per segment: its two ends, nodes and radius."""
+    ends = graph.nodes_um[graph.segments].reshape(-1, 6)
+    columns: dict[str, NDArray[Any]] = {f"{axis}{end}_um": ends[:, 3 * end + i] for end in (0, 1) for i, axis in enumerate("zyx")}
+    return pd.DataFrame(columns | {"node0": graph.segments[:, 0], "node1": graph.segments[:, 1], "radius_um": graph.radius_um})
 
 
 def endothelium_field(state: State) -> NDArray[Any]:

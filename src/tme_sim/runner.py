@@ -28,7 +28,7 @@ from tme_sim.files.run_store import FORMAT, RunStore
 from tme_sim.numerics.threads import set_threads
 from tme_sim.recording import Checkpointer, RunRecorder
 from tme_sim.simulation import Simulation, ticks
-from tme_sim.state.errors import InputError, ModelError
+from tme_sim.state.errors import ModelError
 from tme_sim.state.state import State, restore
 from tme_sim.state.substance import particle_mass_g
 
@@ -205,22 +205,3 @@ def _stop_between_steps() -> Iterator[Callable[[], bool]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def find_run(name: str, base: Path = Path("runs")) -> Path:
-    """A run by path, `last`, or a unique prefix of its hash."""
-    path = Path(name)
-    if (path / "run.json").exists():
-        return path
-    found = sorted(base.glob("*/*/run.json"), key=lambda file: file.stat().st_mtime)
-    if name == "last" and found:
-        return found[-1].parent
-    matches = [file.parent for file in found if json.loads(file.read_text(encoding="utf-8")).get("hash", "").startswith(name)]
-    if len(matches) == 1:
-        return matches[0]
-    why = (
-        f"{len(matches)} runs have this hash; give the folder"
-        if matches
-        else f"no such run; give a run folder, `last`, or the start of a hash under {base}"
-    )
-    raise InputError("run", name, why)

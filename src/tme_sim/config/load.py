@@ -13,6 +13,7 @@ import yaml
 from tme_sim.config import compose, registry
 from tme_sim.config.schema import collect_sources, validate
 from tme_sim.config.settings import Config
+from tme_sim.files.run_folder import find_run
 from tme_sim.state.errors import InputError, InputErrors
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -63,8 +64,6 @@ def request(words: Sequence[str], *, from_run: str | None = None, extensions: It
     if names and from_run:
         raise InputError("experiment", names[0], "--from RUN takes the place of an experiment; give one of them")
     if from_run:
-        from tme_sim.runner import find_run
-
         return Request(None, overrides, find_run(from_run) / "config.yaml")
     return Request(Path(names[0]) if names and names[0].endswith((".yaml", ".yml")) else names[0] if names else None, overrides)
 
