@@ -1,0 +1,141 @@
+"""Hydra's Compose API over one table of files (name → path), instead of over directories.
+
+So the first directory wins, an experiment may be any file, nothing outside the table can be read, and every file is checked
+before it is parsed. Hydra's global instance is cleared before and put back after.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.config_search_path import ConfigSearchPath, SearchPathElement
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException
+from hydra.plugins.config_source import ConfigResult, ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from tme_sim.config.keys import choice_of
+from tme_sim.config.safety import read_checked
+from tme_sim.state.errors import InputError, InputErrors
+
+EXPERIMENT = "_experiment_"  # where the chosen experiment stands in the table, whatever its path
+
+
+@dataclass
+class Table:
+    """The files that a composition may read (name as Hydra asks for it → path), and what was found wrong on the way."""
+
+    paths: dict[str, Path] = field(default_factory=dict)
+    packages: dict[str, str] = field(default_factory=dict)  # where a file's content goes if its head does not say
+    errors: list[InputError] = field(default_factory=list)
+    unfit: bool = False  # whether a file was refused
+    loaded: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def add(self, folder: Path, paths: Iterable[Path], package: str | None = None) -> None:
+        """Files below a folder; names that are there already stay."""
+        for path in paths:
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if self.paths.setdefault(name, path) is path and package:
+                self.packages[name] = package
+
+    def choices(self, group: str) -> list[str]:
+        """Names of the files of a group."""
+        return sorted(name.removeprefix(f"{group}/") for name in self.paths if name.startswith(f"{group}/"))
+
+    def load(self, name: str) -> tuple[dict[str, Any], str | None]:
+        """Content and package of a file; an unfit one counts as empty and its errors are kept."""
+        file = read_checked(self.paths[name])
+        self.errors += file.errors
+        self.unfit |= bool(file.errors)
+        self.loaded[name] = file.content
+        return file.content, file.package or self.packages.get(name)
+
+
+_table: ContextVar[Table] = ContextVar("_table")
+_lock = threading.Lock()  # Hydra has one global instance
+
+
+class _TableSource(ConfigSource):
+    """Hydra's view of the table of the composition that is under way."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "tme-sim"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        content, package = _table.get().load(config_path.removesuffix(".yaml"))
+        return ConfigResult(self.provider, self.full_path(), OmegaConf.create(content), {"package": package})
+
+    def is_group(self, config_path: str) -> bool:
+        return bool(_table.get().choices(config_path)) if config_path else True
+
+    def is_config(self, config_path: str) -> bool:
+        return config_path.removesuffix(".yaml") in _table.get().paths
+
+    def available(self) -> bool:
+        return True
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:
+        return _table.get().choices(config_path)
+
+
+class _TableOnly(SearchPathPlugin):
+    """Replaces the directories that Hydra would search by the table, while one is in use."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if _table.get(None) is not None:
+            own = [element for element in search_path.get_path() if element.provider == "hydra"]
+            search_path.get_path()[:] = [*own, SearchPathElement("main", "tme-sim://")]
+
+
+def merge(table: Table, choices: list[str]) -> DictConfig:
+    """The merged files. Raises InputErrors where Hydra cannot merge them, or a file was refused."""
+    with _lock:
+        outer, token = GlobalHydra.instance().hydra, _table.set(table)
+        GlobalHydra.instance().clear()
+        try:
+            for plugin in (_TableSource, _TableOnly):
+                Plugins.instance().register(plugin)
+            with hydra.initialize_config_dir(str(Path(__file__).parent), job_name="tme-sim", version_base="1.3"):
+                config = hydra.compose("config", overrides=choices)
+        except MissingConfigException as missing:
+            raise InputErrors([*table.errors, _missing(missing, table)]) from None
+        except RecursionError:
+            raise InputErrors([InputError("defaults", None, "refer to each other in a circle")]) from None
+        except (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError, AssertionError) as failure:
+            text = str(failure).strip() or str(failure.__cause__)
+            text = text.splitlines()[0].replace(f"{EXPERIMENT}/experiment", str(table.paths.get(f"{EXPERIMENT}/experiment")))
+            raise InputErrors([*table.errors, InputError("configuration", None, text)]) from None
+        finally:
+            GlobalHydra.instance().hydra = outer
+            _table.reset(token)
+    if table.unfit:
+        raise InputErrors(table.errors)
+    OmegaConf.set_struct(config, False)
+    return config
+
+
+def _missing(failure: MissingConfigException, table: Table) -> InputError:
+    """A choice in a defaults list for which there is no file; Hydra does not say which list, so it is looked for."""
+    group, _, name = (failure.missing_cfg_file or "").rpartition("/")
+    lists = ((table.paths[file], content.get("defaults")) for file, content in table.loaded.items())
+    asking = [path for path, defaults in lists if isinstance(defaults, list) and any(_asks(item, name) for item in defaults)]
+    where = f" ({asking[-1]})" if asking else ""
+    if not group:
+        return InputError("defaults", name, f"is not there{where}")
+    return InputError(group, name, f"is not a choice of {group}{where}; {choice_of(name, table.choices(group))}")
+
+
+def _asks(item: Any, name: str) -> bool:
+    chosen = list(item.values()) if isinstance(item, dict) else [item]
+    return name in chosen or any(isinstance(names, list) and name in names for names in chosen)
