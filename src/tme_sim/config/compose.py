@@ -47,6 +47,7 @@ def compose(
     overrides: Sequence[str] = (),
     *,
     variant: str | None = None,
+    base: Path | None = None,
     errors: list[InputError] | None = None,
 ) -> dict[str, Any]:
     """The composed configuration as plain data, interpolations resolved.
@@ -54,6 +55,7 @@ def compose(
     conf_dirs: directories of config.yaml and of the groups; of every file the first directory that has it wins.
     experiment: a name in `experiment_dirs`, or the path of a YAML file; small.yaml beside it is its small variant.
     overrides: `key=value` of a single run, where commas make a list; `variant=small` may be among them.
+    base: a resolved configuration that takes the place of config.yaml; a group that is chosen anew replaces its section.
     errors: where given, it receives what is wrong and the rest is returned for validation, which adds its own. Without it, and
     whenever nothing sensible can be composed, InputErrors is raised.
     """
@@ -61,12 +63,15 @@ def compose(
     for folder in conf_dirs:
         table.add(folder, folder.rglob("*.yaml"))
     request = _sort(overrides, table)
+    if base is not None:
+        table.paths["config"], table.replaced = base, {choice.partition("=")[0] for choice in request.choices}
+        request.choices = [f"+{choice}" for choice in request.choices]
     for folder in experiment_dirs:
         table.add(folder, (path for path in folder.glob("*/*.yaml") if path.stem in _PARTS), "_global_")
     variant = request.variant or variant or "full"
     parts = _add_experiment(table, experiment, experiment_dirs, variant)
     config = merge(table, [*request.choices, *([f"+{EXPERIMENT}=[{','.join(parts)}]"] if parts else [])])
-    if "variant" in config:
+    if "variant" in config and base is None:
         config["variant"] = variant
     _set_values(config, request.values, table.errors)
     plain: dict[str, Any] = _Resolver(table.errors).read(config)

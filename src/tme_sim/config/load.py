@@ -14,7 +14,7 @@ from tme_sim.config import compose, registry
 from tme_sim.config.schema import collect_sources, validate
 from tme_sim.config.settings import Config
 from tme_sim.files.run_folder import find_run
-from tme_sim.state.errors import InputError, InputErrors
+from tme_sim.state.errors import InputError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -71,21 +71,16 @@ def request(words: Sequence[str], *, from_run: str | None = None, extensions: It
 def load(asked: Request) -> Loaded:
     """Compose and validate. Raises InputErrors that list everything wrong at once."""
     errors: list[InputError] = []
-    composed = compose.compose(conf_dirs(), experiment_dirs(), asked.experiment, asked.overrides, errors=errors)
-    keys = tuple(word.split("=", 1)[0].lstrip("+") for word in asked.overrides)
-    try:
-        loaded = validated(composed, keys)
-    except InputErrors as found:
-        errors += [error for error in found.errors if str(error) not in map(str, errors)]
-    if errors:
-        raise InputErrors(errors)
-    return loaded
+    composed = compose.compose(
+        conf_dirs(), experiment_dirs(), asked.experiment, asked.overrides, base=asked.from_run, errors=errors
+    )
+    return validated(composed, tuple(word.split("=", 1)[0].lstrip("+") for word in asked.overrides), errors)
 
 
-def validated(composed: dict[str, Any], user_set: tuple[str, ...] = ()) -> Loaded:
-    """A composed mapping as a configuration."""
+def validated(composed: dict[str, Any], user_set: tuple[str, ...] = (), earlier: Sequence[InputError] = ()) -> Loaded:
+    """A composed mapping as a configuration; `earlier` errors are listed with those found here."""
     sources = collect_sources(composed) | {key: {"note": "set by the user"} for key in user_set}
-    return Loaded(validate(Config, composed, registry=registry), sources, user_set)
+    return Loaded(validate(Config, composed, registry=registry, earlier=earlier), sources, user_set)
 
 
 def reopen(folder: Path) -> Loaded:

@@ -40,6 +40,7 @@ class Table:
     errors: list[InputError] = field(default_factory=list)
     unfit: bool = False  # whether a file was refused
     loaded: dict[str, dict[str, Any]] = field(default_factory=dict)
+    replaced: set[str] = field(default_factory=set)  # sections of config.yaml that a choice of the user's takes the place of
 
     def add(self, folder: Path, paths: Iterable[Path], package: str | None = None) -> None:
         """Files below a folder; names that are there already stay."""
@@ -57,8 +58,9 @@ class Table:
         file = read_checked(self.paths[name])
         self.errors += file.errors
         self.unfit |= bool(file.errors)
-        self.loaded[name] = file.content
-        return file.content, file.package or self.packages.get(name)
+        content = {key: value for key, value in file.content.items() if name != "config" or key not in self.replaced}
+        self.loaded[name] = content
+        return content, file.package or self.packages.get(name)
 
 
 _table: ContextVar[Table] = ContextVar("_table")

@@ -72,7 +72,8 @@ class RunFolder:
         data = data.isel(time=slice(0, frames))
         spacing = float(data.attrs["spacing_um"])
         centres = {axis: (axis, (np.arange(data.sizes[axis]) + 0.5) * spacing, {"units": "um"}) for axis in ("z", "y", "x")}
-        return data.assign_coords({"route": list(ROUTES), "form": list(FORMS), **centres})
+        found: xarray.Dataset = data.assign_coords({"route": list(ROUTES), "form": list(FORMS), **centres})
+        return found
 
     @property
     def times_s(self) -> list[float]:
@@ -100,8 +101,7 @@ class RunFolder:
             return len(times) - 1
         found = np.flatnonzero(np.abs(times - time_s) < 0.5)
         if len(found) == 0:
-            recorded = ", ".join(f"{t / 3600:g} h" for t in times)
-            raise InputError("time", f"{time_s:g} s", f"was not recorded; recorded are {recorded}")
+            raise _not_recorded(time_s, times.tolist())
         return int(found[0])
 
     def _table(self, name: str, level: str) -> pd.DataFrame:
@@ -113,6 +113,11 @@ class RunFolder:
 
     def __repr__(self) -> str:
         return f"<run {self.info.get('name')} {self.info.get('status')} in {self.folder}>"
+
+
+def _not_recorded(time_s: float, times: list[Any]) -> InputError:
+    recorded = ", ".join(f"{time / 3600:g} h" for time in times)
+    return InputError("time", f"{time_s / 3600:g} h", f"was not recorded; recorded are {recorded}")
 
 
 def find_run(name: str | Path, base: Path = Path("runs")) -> Path:
