@@ -76,7 +76,8 @@ def make_state() -> Callable[..., State]:
     ) -> State:
         lattice = Lattice(sites, site_um, refinement, patches or (Patch("tumor", 0, sites[0], copies),))
         dtype = np.int64 if number == "stochastic" else np.float64
-        state = State(lattice, number, Body(plasma_volume_um3, 25.0, {"liver": 1.0, "spleen": 0.1}), Ledger.empty(len(lattice.patches), dtype))  # type: ignore[arg-type]
+        body = Body(plasma_volume_um3, 25.0, {"liver": 1.0, "spleen": 0.1})
+        state = State(lattice, number, body, Ledger.empty(len(lattice.patches), dtype))  # type: ignore[arg-type]
         state.fields["nanoparticle"] = state.empty_field()
         state.fields["accessible_fraction"] = np.broadcast_to(np.asarray(accessible, float), lattice.voxels).copy()
         state.body.pools["plasma"] = np.zeros(2, dtype)

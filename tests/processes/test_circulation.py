@@ -19,9 +19,7 @@ VOLUME_UM3 = 1e12
 
 
 def circulation(dose=DOSE, times_s=(0.0,), infusion_s=0.0, curve=None, **clearance):
-    return Circulation(
-        clearance=Clearance(**clearance), dose=dose, dose_times_s=times_s, infusion_s=infusion_s, curve=curve
-    )
+    return Circulation(clearance=Clearance(**clearance), dose=dose, dose_times_s=times_s, infusion_s=infusion_s, curve=curve)
 
 
 def plasma_after(make_state, advance, process, step_s, steps, number="continuum", seed=1):
@@ -122,9 +120,7 @@ def test_parallel_sinks_share_by_their_rates(make_state, advance):
     step_s=st.sampled_from([0.1, 0.7, 1.0, 60.0]),
 )
 def test_infusions_and_repeated_doses_come_in_as_exactly_the_dose(make_state, dose, doses, infusion, step_s):
-    process = circulation(
-        dose=dose, times_s=tuple(n * step_s for n in doses), infusion_s=infusion * step_s, model="compartments"
-    )
+    process = circulation(dose=dose, times_s=tuple(n * step_s for n in doses), infusion_s=infusion * step_s, model="compartments")
     state = make_state(number="stochastic")
     simulation = Simulation(state, {"circulation": process}, [], step_s, 1)
     simulation.run((max(doses) + infusion + 2) * step_s)
