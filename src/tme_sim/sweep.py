@@ -60,21 +60,35 @@ def sweep(
     jobs = make_jobs(asked, data)
     name = jobs[0].config["name"]
     folder = out or Path("sweeps") / name / time.strftime("%Y%m%d-%H%M%S")
-    folder.mkdir(parents=True, exist_ok=True)
-    waiting = [job for job in jobs if _status(folder / job.hash) not in (("done",) if retry else ("done", "failed"))]
-    say(f"{len(jobs)} jobs in {folder}, {len(jobs) - len(waiting)} of them finished before")
-    written = time.monotonic()
-    threads = threads or max(1, (os.cpu_count() or 1) // workers)
     try:
-        for done, (job, status) in enumerate(_results(waiting, folder, data, workers, threads), 1):
-            say(f"{done}/{len(waiting)} {status} {' '.join(f'{k}={v}' for k, v in job.overrides.items())} ({job.hash})")
-            if time.monotonic() - written > TABLE_EVERY_S:
-                write_table(jobs, folder)
-                written = time.monotonic()
+        run_jobs(jobs, folder, data=data, workers=workers, threads=threads, retry=retry, say=say)
     finally:
         table = write_table(jobs, folder)
     say(f"table: {folder / 'sweep.parquet'} and sweep.html")
     return int((table["status"] == "failed").any())
+
+
+def run_jobs(
+    jobs: list[Job],
+    folder: Path,
+    *,
+    data: Path | None = None,
+    workers: int = 1,
+    threads: int | None = None,
+    retry: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Run the jobs that are not finished yet, each in `folder/<hash>`; failed ones again only with `retry`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    waiting = [job for job in jobs if read_status(folder / job.hash) not in (("done",) if retry else ("done", "failed"))]
+    say(f"{len(jobs)} jobs in {folder}, {len(jobs) - len(waiting)} of them finished before")
+    written = time.monotonic()
+    threads = threads or max(1, (os.cpu_count() or 1) // workers)
+    for done, (job, status) in enumerate(_results(waiting, folder, data, workers, threads), 1):
+        say(f"{done}/{len(waiting)} {status} {' '.join(f'{k}={v}' for k, v in job.overrides.items())} ({job.hash})")
+        if time.monotonic() - written > TABLE_EVERY_S:
+            write_table(jobs, folder)
+            written = time.monotonic()
 
 
 def make_jobs(asked: Request, data: Path | None = None) -> list[Job]:
@@ -95,9 +109,14 @@ def make_jobs(asked: Request, data: Path | None = None) -> list[Job]:
     jobs: dict[str, Job] = {}
     for loaded, words in made:
         config = replace(loaded.config, number=number) if loaded.config.number == "auto" else loaded.config
-        job = Job(words, config_hash(config), dump(config) | {"sources": loaded.sources}, loaded.user_set)
+        job = job_of(replace(loaded, config=config), words)
         jobs.setdefault(job.hash, job)
     return list(jobs.values())
+
+
+def job_of(loaded: Loaded, overrides: dict[str, str]) -> Job:
+    """A validated configuration as a job; `overrides` are what tells it from the others."""
+    return Job(overrides, config_hash(loaded.config), dump(loaded.config) | {"sources": loaded.sources}, loaded.user_set)
 
 
 def one_number_mode(runs: list[Loaded], data: Path | None) -> NumberMode:
@@ -121,7 +140,7 @@ def run_job(job: Job, folder: Path, data: Path | None, threads: int) -> tuple[Jo
     """One job in its folder; a failure is kept there, not raised."""
     target = folder / job.hash
     try:
-        if _status(target) is not None:
+        if read_status(target) is not None:
             _clear(target)
         loaded = validated(job.config)
         outcome = execute(loaded.config, target, data=data, threads=threads, user_set=job.user_set, sources=loaded.sources)
@@ -156,7 +175,7 @@ def write_table(jobs: list[Job], folder: Path) -> pd.DataFrame:
     rows = []
     for job in jobs:
         store = RunStore(folder / job.hash)
-        status = _status(store.folder) or "waiting"
+        status = read_status(store.folder) or "waiting"
         summary: Mapping[str, Any] = store.read_json("summary.json") if status == "done" else {}
         error = store.read_json("run.json").get("error") if status == "failed" else None
         mode = {"number": job.config["number"], "seed": job.config["seed"]}
@@ -170,7 +189,8 @@ def write_table(jobs: list[Job], folder: Path) -> pd.DataFrame:
     return table
 
 
-def _status(folder: Path) -> str | None:
+def read_status(folder: Path) -> str | None:
+    """Status of a job by its folder; None where it has not begun."""
     try:
         return str(RunStore(folder).read_json("run.json")["status"])
     except (OSError, ValueError, KeyError):

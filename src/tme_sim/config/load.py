@@ -11,10 +11,11 @@ from typing import Any
 import yaml
 
 from tme_sim.config import compose, registry
+from tme_sim.config.safety import read_checked
 from tme_sim.config.schema import collect_sources, validate
 from tme_sim.config.settings import Config
 from tme_sim.files.run_folder import find_run
-from tme_sim.state.errors import InputError
+from tme_sim.state.errors import InputError, InputErrors
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -81,6 +82,14 @@ def validated(composed: dict[str, Any], user_set: tuple[str, ...] = (), earlier:
     """A composed mapping as a configuration; `earlier` errors are listed with those found here."""
     sources = collect_sources(composed) | {key: {"note": "set by the user"} for key in user_set}
     return Loaded(validate(Config, composed, registry=registry, earlier=earlier), sources, user_set)
+
+
+def study_file(path: Path) -> dict[str, Any]:
+    """A study.yaml as plain data, read as strictly as a configuration. Raises InputErrors."""
+    checked = read_checked(path)
+    if checked.errors:
+        raise InputErrors(checked.errors)
+    return checked.content
 
 
 def reopen(folder: Path) -> Loaded:

@@ -1,0 +1,137 @@
+"""Published figures that a simulation is held against, and the verdict."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isfinite, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tme_sim.state.errors import InputError
+
+ROLES = ("calibration", "validation", "consistency", "context")
+"""Calibration rows may be fitted to, validation rows never; consistency rows follow from others; context rows are shown."""
+
+COLUMNS = ("id", "quantity", "role", "low", "high", "unit", "error_percent")
+
+
+@dataclass(frozen=True)
+class Target:
+    """One published figure: the row's id, the simulated quantity it is held against, and the band (reported ± 2 SD).
+
+    error_percent: the measurement's own error, by which the band is widened on both sides.
+    """
+
+    id: str
+    quantity: str
+    role: str
+    low: float
+    high: float
+    unit: str
+    error_percent: float = 0.0
+
+    @property
+    def band(self) -> tuple[float, float]:
+        """Lower and upper bound, the measurement's own error included."""
+        wider = self.error_percent / 100
+        return self.low - abs(self.low) * wider, self.high + abs(self.high) * wider
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a verdict. z: distance from the band's centre in standard deviations, a band being ± 2 of them."""
+
+    experiment: str
+    id: str
+    quantity: str
+    role: str
+    low: float
+    high: float
+    unit: str
+    simulated: float | None
+    sd: float | None
+    n: int
+    z: float | None
+    null: float | None
+    met: bool | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return asdict(self)
+
+
+def read_targets(path: Path) -> list[Target]:
+    """The targets of an experiment. Raises InputError that names the line."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(line for line in file if not line.startswith("#")))
+    targets = []
+    for number, row in enumerate(rows, 2):
+        where = f"{path.name} line {number}"
+        if set(row) != set(COLUMNS):
+            raise InputError(where, ", ".join(str(k) for k in row), f"must have the columns {', '.join(COLUMNS)}")
+        if row["role"] not in ROLES:
+            raise InputError(where, row["role"], f"role must be one of {', '.join(ROLES)}")
+        try:
+            low, high, error = float(row["low"]), float(row["high"]), float(row["error_percent"] or 0)
+        except (TypeError, ValueError):
+            raise InputError(where, f"{row['low']}, {row['high']}", "low, high and error_percent must be numbers") from None
+        if not (isfinite(low) and isfinite(high) and low <= high and 0 <= error < 100):
+            raise InputError(where, f"{low}, {high}, {error}", "low must not be above high, and error_percent lie in 0-100")
+        targets.append(Target(row["id"], row["quantity"], row["role"], low, high, row["unit"], error))
+    return targets
+
+
+def judge(experiment: str, target: Target, simulated: Sequence[float] | None, null: Sequence[float] | None = None) -> Row:
+    """Hold the replicates' values of a quantity against its target; `null`: values of the null model, scored by hit rate."""
+    low, high = target.band
+    values = np.asarray([] if simulated is None else simulated, float)
+    values = values[np.isfinite(values)]
+    chance = None if null is None else float(np.mean([low <= value <= high for value in null]))
+    fixed = (experiment, target.id, target.quantity, target.role, low, high, target.unit)
+    if len(values) == 0:
+        return Row(*fixed, None, None, 0, None, chance, None)
+    mean, sd = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
+    spread = sqrt(((high - low) / 4) ** 2 + (sd or 0.0) ** 2 / len(values))
+    z = (mean - (low + high) / 2) / spread if spread > 0 else None
+    met = None if target.role == "context" else low <= mean <= high
+    return Row(*fixed, mean, sd, len(values), z, chance, met)
+
+
+def verdict(
+    experiment: str, targets: Sequence[Target], simulated: Mapping[str, Sequence[float]], null: Mapping[str, Sequence[float]]
+) -> list[Row]:
+    """All rows of an experiment, in the targets' order; a quantity that nothing gives counts as not simulated, never as met."""
+    return [judge(experiment, target, simulated.get(target.quantity), null.get(target.quantity)) for target in targets]
+
+
+def as_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The generated table: finding, published band, simulated ± sd, z, null model, verdict."""
+    head = ("experiment", "finding", "role", "published", "simulated ± sd (n)", "z", "null model hits", "verdict")
+    lines = [_line(head), _line(["---"] * len(head))]
+    return "\n".join(lines + [_line(_cells(row)) for row in rows]) + "\n"
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    simulated = "–"
+    if row["simulated"] is not None:
+        sd = f" ± {row['sd']:.2g}" if row["sd"] is not None else ""
+        simulated = f"{row['simulated']:.3g}{sd} ({row['n']})"
+    outcome = {True: "met", False: "**missed**", None: "shown" if row["role"] == "context" else "**not simulated**"}
+    return [
+        row["experiment"],
+        f"{row['id']}: {row['quantity']}",
+        row["role"],
+        f"{row['low']:.4g} to {row['high']:.4g} {row['unit']}",
+        simulated,
+        "–" if row["z"] is None else f"{row['z']:+.1f}",
+        "–" if row["null"] is None else f"{row['null']:.0%}",
+        outcome[row["met"]],
+    ]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
