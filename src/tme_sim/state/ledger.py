@@ -99,27 +99,29 @@ def whole_body(state: State) -> dict[str, float | int]:
 
 
 def audit(state: State, finite: Callable[[Any], Any] = np.isfinite) -> float:
-    """Balance the whole body and every route; returns the largest relative residual. Raises ModelError naming the term."""
+    """Balance every route, then the whole body; returns the largest relative residual. Raises ModelError naming the term.
+
+    The routes come first: what is lost on the lattice breaks both, and the route says more.
+    """
     ledger, terms = state.ledger, whole_body(state)
     for name, value in terms.items():
         if not finite(value) or value < 0:
             raise ModelError(f"ledger: {name} holds {value} carriers at tick {state.tick}")
-    injected = _sum(ledger.injected)
-    residual = _check("whole body", injected, sum(terms.values()), injected, state)
+    residual = 0.0
     held = sum(lattice_amounts(state).values(), np.zeros_like(ledger.entered)).sum(axis=2)
     entered, gone = ledger.entered.sum(axis=2), (ledger.returned + ledger.degraded).sum(axis=2)
     for patch, route in np.ndindex(*entered.shape):
         where = f"route {ROUTES[route]} of patch {state.lattice.patches[patch].name}"
         total = (held[patch, route] + gone[patch, route]).item()
-        residual = max(residual, _check(where, entered[patch, route].item(), total, entered[patch, route].item(), state))
-    return residual
+        residual = max(residual, _check(where, entered[patch, route].item(), total, state))
+    return max(residual, _check("whole body", _sum(ledger.injected), sum(terms.values()), state))
 
 
-def _check(where: str, expected: float, found: float, scale: float, state: State) -> float:
+def _check(where: str, expected: float, found: float, state: State) -> float:
     difference = found - expected
     if difference == 0:
         return 0.0
-    relative = abs(difference) / max(abs(scale), np.finfo(float).tiny)
+    relative = abs(difference) / max(abs(expected), np.finfo(float).tiny)
     if isinstance(expected, int) or relative > RELATIVE_TOLERANCE:
         raise ModelError(
             f"ledger: {where} does not balance at tick {state.tick}: {found} found, {expected} expected ({difference:+})"
