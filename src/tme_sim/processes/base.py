@@ -67,7 +67,7 @@ class StateView:
     """The state as one process may see it."""
 
     def __init__(self, state: State, reads: frozenset[str], writes: frozenset[str], time_s: float) -> None:
-        self._state = state
+        self._state, self._writes = state, writes
         self.time_s = time_s
         self.lattice: Lattice = state.lattice
         self.ledger: Ledger = state.ledger
@@ -86,6 +86,8 @@ class StateView:
 
     def population(self, kind: str) -> Population:
         """The population itself, to add or remove agents; declared by writing `populations.<kind>`."""
+        if f"populations.{kind}" not in self._writes:
+            raise KeyError(f"populations.{kind} is not declared by this process")
         return self._state.populations[kind]
 
 
