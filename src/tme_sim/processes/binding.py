@@ -19,7 +19,8 @@ class Binding(Process):
     """Langmuir binding, dB/dt = k_on (1 − B/B_max) F − k_off B per voxel, in exponential Rosenbrock steps.
 
     ΔB = dB/dt · (1 − exp(−κ dt))/κ with κ = −∂(dB/dt)/∂B at fixed F + B (Hochbruck & Ostermann 2010,
-    doi:10.1017/S0962492910000048): exact far below B_max, second order near it, with the right equilibrium for any step, and no step fills beyond B_max.
+    doi:10.1017/S0962492910000048): exact far below B_max, second order near it, with the right equilibrium for any step, and
+    no step fills beyond B_max.
     """
 
     binding: substance.Binding = given("nanoparticle.binding")
