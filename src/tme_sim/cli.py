@@ -67,6 +67,25 @@ def parser() -> argparse.ArgumentParser:
     _what(
         _command(commands, "plan", "what a run would be: configuration, number mode, time, memory, files; nothing is run", _plan)
     )
+    study = _command(commands, "study", "arms and replicates of an experiment, and its verdict", _study)
+    _what(study)
+    study.add_argument("--out", type=Path, metavar="DIR", help="folder of the study (default: studies/<name>-<variant>)")
+    study.add_argument("--workers", type=_positive, default=1, metavar="N", help="runs at a time")
+    study.add_argument("--retry", action="store_true", help="run failed runs again")
+    study.add_argument("--quiet", action="store_true", help="only the verdict")
+    view = _command(commands, "view", "look at a run: a window, or with --screenshot a picture", _view)
+    view.add_argument("run", metavar="RUN")
+    view.add_argument("--screenshot", type=Path, metavar="F", help="write a picture instead of opening a window")
+    view.add_argument("--layers", metavar="a,b", help="vessels, gaps, particles, macrophages, tumor_cells")
+    view.add_argument("--slice", metavar="z=50%", help="a plane of carrier concentration")
+    view.add_argument("--time", metavar="T", help="a recorded time such as 12h (default: the last)")
+    compare = _command(commands, "compare", "a run beside another run, or against an experiment's targets", _compare)
+    compare.add_argument("run", metavar="RUN")
+    compare.add_argument("other", metavar="RUN2 | EXPERIMENT")
+    compare.add_argument("--json", action="store_true", help="as JSON")
+    export = _command(commands, "export", "a run's tables as CSV", _export)
+    export.add_argument("run", metavar="RUN")
+    export.add_argument("--csv", type=Path, required=True, metavar="DIR", help="folder for the CSV files")
     listing = _command(commands, "list", "what there is to choose from", _list)
     listing.add_argument("kind", choices=LISTS)
     explain = _command(commands, "explain", "one key: value, unit, range, default, meaning, source, who reads it", _explain)
@@ -130,6 +149,30 @@ def _plan(options: argparse.Namespace) -> int:
     from tme_sim import console
 
     return console.plan(options, _request(options, options.what))
+
+
+def _study(options: argparse.Namespace) -> int:
+    from tme_sim import console
+
+    return console.study(options)
+
+
+def _view(options: argparse.Namespace) -> int:
+    from tme_sim import console
+
+    return console.view(options)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from tme_sim import console
+
+    return console.compare(options)
+
+
+def _export(options: argparse.Namespace) -> int:
+    from tme_sim import console
+
+    return console.export(options)
 
 
 def _list(options: argparse.Namespace) -> int:

@@ -9,16 +9,30 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from tme_sim import runner
 from tme_sim.config.load import Loaded, Request, conf_dirs, experiment_dirs, load, reopen
-from tme_sim.files.run_folder import find_run
+from tme_sim.config.units import parse_quantity
+from tme_sim.files.run_folder import RunFolder, find_run
 from tme_sim.files.run_store import RunStore
 from tme_sim.state.errors import InputError
 from tme_sim.state.variables import ROUTES
+
+LISTS = {
+    "runs": "",
+    "experiments": "",
+    "nanoparticles": "nanoparticle",
+    "tissues": "tissue",
+    "processes": "processes",
+    "readouts": "readouts",
+    "drugs": "drug",
+    "protocols": "protocol",
+}
+"""What can be listed → the group of the configuration that holds it."""
 
 LINES_EVERY_S = 10.0
 """Without a terminal, progress is a plain line at most this often."""
@@ -151,22 +165,28 @@ def sweep(start: Callable[..., int], options: argparse.Namespace, request: Reque
 
 def show_list(kind: str) -> int:
     """One line per thing, with its first comment line or status."""
-    from tme_sim.config.compose import available, experiments
-
-    if kind == "runs":
-        rows = [(str(row["folder"]), f"{row['status']:<11} seed {row['seed']}") for row in list_runs(Path("runs"))]
-    elif kind == "experiments":
-        rows = [(name, _first_comment(experiment_dirs(), f"{name}/experiment.yaml")) for name in experiments(experiment_dirs())]
-    else:
-        group = {"nanoparticles": "nanoparticle", "tissues": "tissue", "drugs": "drug", "protocols": "protocol"}.get(kind, kind)
-        names = available(conf_dirs(), group)
-        rows = [(name, _first_comment(conf_dirs(), f"{group}/{name}.yaml") or _first_line(group, name)) for name in names]
+    rows = listed(kind)
     width = max((len(name) for name, _ in rows), default=0)
     for name, text in rows:
         print(f"{name:<{width}}  {text}".rstrip())
     if not rows:
         print(f"no {kind} yet", file=sys.stderr)
     return 0
+
+
+def listed(kind: str) -> list[tuple[str, str]]:
+    """Name and a line of text of everything of a kind. Raises InputError for an unknown kind."""
+    from tme_sim.config.compose import available, experiments
+
+    if kind not in LISTS:
+        raise InputError("list", kind, f"must be one of {', '.join(LISTS)}")
+    if kind == "runs":
+        return [(str(row["folder"]), f"{row['status']:<11} seed {row['seed']}") for row in list_runs(Path("runs"))]
+    if kind == "experiments":
+        return [(name, _first_comment(experiment_dirs(), f"{name}/experiment.yaml")) for name in experiments(experiment_dirs())]
+    group = LISTS[kind]
+    names = available(conf_dirs(), group)
+    return [(name, _first_comment(conf_dirs(), f"{group}/{name}.yaml") or _first_line(group, name)) for name in names]
 
 
 def list_runs(base: Path) -> list[dict[str, Any]]:
@@ -198,6 +218,89 @@ def _first_line(group: str, name: str) -> str:
     kind_of = {"processes": "process", "readouts": "readout"}.get(group, group)
     doc = resolve(kind_of, name).__doc__ if name in KINDS.get(kind_of, {}) else None
     return (doc or "").strip().split("\n", maxsplit=1)[0]
+
+
+def study(options: argparse.Namespace) -> int:
+    """Arms × replicates → verdict; exit code 1 if a run failed."""
+    from tme_sim.analysis.targets import as_markdown
+    from tme_sim.study import read_study, run_study
+
+    names = [word for word in options.what if "=" not in word]
+    settings = dict(word.split("=", 1) for word in options.what if "=" in word)
+    if len(names) != 1 or set(settings) - {"variant"}:
+        raise InputError(
+            "study", " ".join(options.what), "takes one NAME or study.yaml, and variant=small or full"
+        )
+    chosen = read_study(names[0], settings.get("variant", "full"))
+    done = run_study(
+        chosen,
+        out=options.out,
+        data=options.data,
+        workers=options.workers,
+        threads=options.threads,
+        retry=options.retry,
+        say=(lambda line: None) if options.quiet else print,
+    )
+    print(as_markdown([row.as_dict() for row in done.rows]) if done.rows else "this study has no targets; see quantities.json")
+    print(f"verdict: {done.folder / 'verdict.json'}")
+    return int(done.failed > 0)
+
+
+def compare(options: argparse.Namespace) -> int:
+    """A run beside another run, or against the targets of an experiment."""
+    import json
+
+    from tme_sim.analysis.comparison import compare_runs, config_differences
+    from tme_sim.analysis.targets import as_markdown
+    from tme_sim.config.compose import experiments
+    from tme_sim.study import judge_run
+
+    first = RunFolder(find_run(options.run))
+    if options.other in experiments(experiment_dirs()):
+        rows = [row.as_dict() for row in judge_run(first.summary, options.other)]
+        print(json.dumps({"rows": rows}, indent=1) if options.json else as_markdown(rows))
+        return 0
+    second = RunFolder(find_run(options.other))
+    table, differences = compare_runs(first, second), config_differences(first.config, second.config)
+    if options.json:
+        content = {"measures": json.loads(table.to_json(orient="records")), "configuration": [list(d) for d in differences]}
+        print(json.dumps(content, indent=1, default=str))
+        return 0
+    for key, a, b in differences:
+        print(f"{key}: {a} | {b}")
+    print(table.to_string(index=False, float_format=lambda x: f"{x:.4g}"))
+    return 0
+
+
+def view(options: argparse.Namespace) -> int:
+    """The scene of a run, in a window or as a picture."""
+    from tme_sim.views import scene
+
+    run_folder = RunFolder(find_run(options.run))
+    chosen = {
+        "time_s": None if options.time in (None, "last") else parse_quantity(options.time, "s", "--time"),
+        "layers": options.layers.split(",") if options.layers else None,
+        "slice_": options.slice,
+    }
+    if options.screenshot is None:
+        scene.show(run_folder, **chosen)
+        return 0
+    scene.screenshot(run_folder, options.screenshot, **chosen)
+    print(options.screenshot)
+    return 0
+
+
+def export(options: argparse.Namespace) -> int:
+    """A run's tables as CSV."""
+    run_folder = RunFolder(find_run(options.run))
+    options.csv.mkdir(parents=True, exist_ok=True)
+    for table in [*sorted(run_folder.folder.glob("*.parquet")), *sorted(run_folder.folder.glob("agents/*/*.parquet"))]:
+        target = options.csv / table.relative_to(run_folder.folder).with_suffix(".csv")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        pd.read_parquet(table).to_csv(target, index=False)
+    pd.DataFrame(run_folder.summary.items(), columns=["measure", "value"]).to_csv(options.csv / "summary.csv", index=False)
+    print(options.csv)
+    return 0
 
 
 def explain(key: str, request: Request) -> int:

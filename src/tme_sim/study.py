@@ -40,6 +40,15 @@ class Study:
     analyse: ModuleType | None
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Where a study's results are, its rows, and how many of its runs failed."""
+
+    folder: Path
+    rows: list[Row]
+    failed: int
+
+
 def read_study(name: str, variant: str = "full") -> Study:
     """A study by its experiment's name, or a study.yaml by path (then only summary values, no code). Raises InputError(s)."""
     path = Path(name) if name.endswith((".yaml", ".yml")) else _find(name)
@@ -104,7 +113,7 @@ def run_study(
     threads: int | None = None,
     retry: bool = False,
     say: Callable[[str], None] = lambda line: None,
-) -> tuple[Path, list[Row]]:
+) -> Judged:
     """Run what is left to run, then judge. Writes `runs.parquet` and `verdict.json` into the study's folder."""
     jobs = make_jobs(study)
     folder = out or Path("studies") / f"{study.name}-{study.variant}"
@@ -120,7 +129,7 @@ def run_study(
     store.write_table("runs.parquet", table)
     store.write_json("quantities.json", values)
     store.write_json("verdict.json", {"format": 1, "variant": study.variant, "rows": [row.as_dict() for row in rows]})
-    return folder, rows
+    return Judged(folder, rows, len(failed))
 
 
 def collect(jobs: Mapping[tuple[str, int], Job], folder: Path) -> pd.DataFrame:
@@ -144,6 +153,21 @@ def quantities(study: Study, table: pd.DataFrame) -> Quantities:
         made: Mapping[str, Sequence[float]] = study.analyse.quantities(arms)
         values |= {name: [float(value) for value in found] for name, found in made.items()}
     return values
+
+
+def judge_run(summary: Mapping[str, Any], experiment: str) -> list[Row]:
+    """One run's summary against the targets of an experiment; a target of `arm.measure` is held against the run's measure."""
+    paths = [folder / experiment / "targets.csv" for folder in experiment_dirs()]
+    found = next((path for path in paths if path.exists()), None)
+    if found is None:
+        raise InputError("compare", experiment, "this experiment has no targets.csv to compare with")
+    values: Quantities = {}
+    targets = read_targets(found)
+    for target in targets:
+        value = summary.get(target.quantity.rpartition(".")[2])
+        if isinstance(value, int | float):
+            values[target.quantity] = [float(value)]
+    return verdict(experiment, targets, values, {})
 
 
 def _find(name: str) -> Path:

@@ -55,11 +55,13 @@ def sweep(
     threads: int | None = None,
     retry: bool = False,
     say: Callable[[str], None] = lambda line: None,
+    opened: Callable[[Path], None] = lambda folder: None,
 ) -> int:
-    """Run all jobs; 0, or 1 if some failed. Raises InputErrors before anything is written."""
+    """Run all jobs; 0, or 1 if some failed. Raises InputErrors before anything is written; `opened` is told the folder."""
     jobs = make_jobs(asked, data)
     name = jobs[0].config["name"]
     folder = out or Path("sweeps") / name / time.strftime("%Y%m%d-%H%M%S")
+    opened(folder)
     try:
         run_jobs(jobs, folder, data=data, workers=workers, threads=threads, retry=retry, say=say)
     finally:
