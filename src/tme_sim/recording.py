@@ -38,6 +38,8 @@ class RunRecorder:
         """Audit the ledger, then take down one time."""
         if self.audited:
             self.residual = max(self.residual, audit(state))
+        if self.series and self.series[-1]["time_s"] == time_s:
+            return  # a run that was interrupted before its first step has taken down its start already
         self.series += series_rows(state, time_s)
         injected = sum(state.ledger.injected.tolist())
         terms = {"injected": injected, **whole_body(state)}
@@ -57,17 +59,17 @@ class RunRecorder:
             frame["endothelium"] = endothelium_field(state)
         self.store.append_frame(time_s, frame, attributes)
 
-    def flush(self) -> None:
-        """Write the tables recorded so far."""
-        if self.level == "summary":
-            return
-        self.store.write_table("series.parquet", pd.DataFrame(self.series))
-        self.store.write_table("ledger.parquet", pd.DataFrame(self.ledger))
+    def flush(self, at_end: bool = True) -> None:
+        """Write the tables recorded so far; at level `summary` they are there for a restart only, and go at the end."""
+        for name, rows in (("series.parquet", self.series), ("ledger.parquet", self.ledger)):
+            if self.level == "summary" and at_end:
+                (self.store.folder / name).unlink(missing_ok=True)
+            else:
+                self.store.write_table(name, pd.DataFrame(rows))
 
-    def reload(self, until_s: float) -> None:
-        """Take up the tables and frames of an interrupted run, up to the time of its checkpoint."""
-        if self.level == "summary":
-            return
+    def reload(self, until_s: float, residual: float = 0.0) -> None:
+        """Take up the tables and frames of an interrupted run, up to the time of its checkpoint, and its residual so far."""
+        self.residual = residual
         series, ledger = self.store.read_table("series.parquet"), self.store.read_table("ledger.parquet")
         self.series += rows_until(series, until_s)
         self.ledger += rows_until(ledger, until_s)
@@ -93,11 +95,9 @@ class Checkpointer:
     def save(self, state: State, time_s: float) -> None:
         """Save now; the tables first, so that a checkpoint never knows of more than they do."""
         audit(state)
-        self.recorder.flush()
-        self.store.save_checkpoint(
-            flatten(state),
-            {"tick": state.tick, "time_s": time_s},
-        )
+        self.recorder.flush(at_end=False)
+        content = {"tick": state.tick, "time_s": time_s, "residual": self.recorder.residual}
+        self.store.save_checkpoint(flatten(state), content)
         self._last = clock.monotonic()
 
 
