@@ -57,7 +57,7 @@ class Plan:
                 f"dose: {built.dose:.4g} particles per injection",
                 f"number: {built.state.number} ({built.number_why})",
                 f"lattice: {' x '.join(map(str, lattice.sites))} sites (z, y, x), {lattice.n_voxels} voxels",
-                f"tumour: {int(lattice.copies[0])} copies of it make up {built.tumor_mass_g:.3g} g",
+                f"tumour: {built.tumor_mass_g:.3g} g = {' + '.join(f'{p.copies} x {p.name}' for p in lattice.patches)}",
                 f"agents: {', '.join(f'{n} {kind}' for kind, n in cells.items())}",
                 "tissue:",
                 *figures,

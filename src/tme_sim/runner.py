@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -162,7 +162,7 @@ def peak_memory_mb() -> float:
 
 
 def _facts(config: Config, built: Built, threads: int, data: Path | None) -> dict[str, Any]:
-    patches = [{"name": patch.name, "copies": patch.copies} for patch in built.state.lattice.patches]
+    patches = [asdict(patch) for patch in built.state.lattice.patches]
     return {
         "format": FORMAT,
         "name": config.name,

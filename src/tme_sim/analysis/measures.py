@@ -54,11 +54,24 @@ def summarise(
         "dead_fraction": None,
         "penetration_half_distance_um": penetration_half_distance_um(state),
         "tumor_mass_g": tumor_mass_g,
+        "tumor_percent_id_per_g_patch_sd": patch_sd(state, tumor_mass_g),
     }
     entered = _whole_tumor(state.ledger.entered, state).sum(axis=1)
     for route in ROUTES[1:]:
         found[f"route_fraction_{route}"] = _ratio(float(entered[ROUTES.index(route)]), float(entered[1:].sum()))
     return found
+
+
+def patch_sd(state: State, tumor_mass_g: float) -> Number:
+    """Spread of %ID/g (without blood) between patches, weighted by mass; null with one patch."""
+    lattice = state.lattice
+    if len(lattice.patches) < 2:
+        return None
+    held = sum(amounts.sum(axis=(1, 2)).astype(np.float64) for amounts in lattice_amounts(state).values()) * lattice.copies
+    volume = np.array([(state.fields["inside"][planes] > 0).sum() for planes in lattice.planes]) * lattice.copies
+    share = volume / volume.sum()
+    level = 100 * held / float(sum(state.ledger.injected.tolist())) / (share * tumor_mass_g)
+    return float(np.sqrt(np.sum(share * (level - np.sum(share * level)) ** 2)))
 
 
 def where_by_route(state: State) -> list[dict[str, Any]]:

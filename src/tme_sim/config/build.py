@@ -60,7 +60,7 @@ class Context:
             "dose.particles": self._dose,
             "tissue_diffusivity": self._diffusivity,
             "clearance_curve": self._curve,
-            "cell_kinds": lambda: tuple(kind for kind, share in self.cell_kinds().items() if share > 0),
+            "cell_kinds": self.cell_kinds,
             "carrier_pools": lambda: tuple(self.carrier_pools),
         }
         self.carrier_pools: list[str] = []
@@ -91,10 +91,13 @@ class Context:
             return float(measured)
         return accessible_share(self("nanoparticle.hydrodynamic_diameter_um") / 2, self("tissue.matrix"))
 
-    def cell_kinds(self) -> dict[str, float]:
-        """Population → its share of the cells."""
-        macrophages = self("cells.macrophage_fraction")
-        return {"macrophages": macrophages, "tumor_cells": 1 - macrophages}
+    def cell_kinds(self) -> tuple[str, ...]:
+        """Populations that the tissue may hold."""
+        patches = self.config.tissue.values.get("patches", {}).values()
+        given = [patch.macrophage_fraction for patch in patches if patch.macrophage_fraction is not None]
+        fractions = given + ([self("cells.macrophage_fraction")] if len(given) < max(1, len(patches)) else [])
+        present = {"macrophages": max(fractions) > 0, "tumor_cells": min(fractions) < 1}
+        return tuple(kind for kind, is_present in present.items() if is_present)
 
     def _curve(self) -> NDArray[np.float64] | None:
         clearance = self.config.nanoparticle.clearance
@@ -151,7 +154,7 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
     dose = context("dose.particles")
     _check_uptake(config, context, enabled)
     geometry = with_copies(tissue.build(random("tissue"), data), tissue)
-    tumor_mass_g = patch_mass_g(geometry, tissue.density_g_per_mL) * int(geometry.lattice.copies[0])
+    tumor_mass_g = float(np.dot(geometry.lattice.copies, patch_masses_g(geometry, tissue.density_g_per_mL)))
     processes: dict[str, Process] = {}
     for name, section in enabled.items():
         if section.kind != "release":
@@ -175,20 +178,21 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
 
 
 def with_copies(geometry: Geometry, tissue: Tissue) -> Geometry:
-    """Give the patch as many copies as make up the tumour's mass; at least one."""
-    mass_g = patch_mass_g(geometry, tissue.density_g_per_mL)
-    copies = round(tissue.tumor_mass_g / mass_g)
-    if copies < 1:
-        raise InputError(
-            "tissue.tumor_mass", f"{tissue.tumor_mass_g:g} g", f"the lattice alone holds {mass_g:.3g} g of tumour; at least that"
-        )
-    patches = tuple(replace(patch, copies=copies) for patch in geometry.lattice.patches)
-    return replace(geometry, lattice=replace(geometry.lattice, patches=patches))
+    """Give every patch as many copies as make up its share of the tumour's mass; at least one."""
+    patches = []
+    for patch, mass_g in zip(geometry.lattice.patches, patch_masses_g(geometry, tissue.density_g_per_mL), strict=True):
+        copies = round(tissue.tumor_mass_g * patch.mass_share / mass_g)
+        if copies < 1:
+            least = f"must be at least {mass_g / patch.mass_share:.3g} g, which the patch {patch.name} on the lattice stands for"
+            raise InputError("tissue.tumor_mass", f"{tissue.tumor_mass_g:g} g", least)
+        patches.append(replace(patch, copies=copies))
+    return replace(geometry, lattice=replace(geometry.lattice, patches=tuple(patches)))
 
 
-def patch_mass_g(geometry: Geometry, density_g_per_mL: float) -> float:
-    """Mass of the tumour tissue on the lattice."""
-    return float(geometry.inside.sum() * geometry.lattice.voxel_um3 * 1e-12 * density_g_per_mL)
+def patch_masses_g(geometry: Geometry, density_g_per_mL: float) -> list[float]:
+    """Mass of the tumour tissue of one instance of each patch."""
+    lattice = geometry.lattice
+    return [float(geometry.inside[planes].sum() * lattice.voxel_um3 * 1e-12 * density_g_per_mL) for planes in lattice.planes]
 
 
 def expected_occupancy(state: State, processes: dict[str, Process], dose: float, config: Config) -> float:
@@ -253,7 +257,12 @@ def _seed_cells(state: State, config: Config, geometry: Geometry, context: Conte
     chance = np.clip(uniform if geometry.occupancy is None else geometry.occupancy, 0, 1)
     generator = random("cells")
     site = np.flatnonzero(generator.random(lattice.n_sites) < chance.ravel()).astype(np.int64)
-    is_macrophage = generator.random(len(site)) < context.cell_kinds()["macrophages"]
+    fraction = (
+        np.full(lattice.sites, cells.macrophage_fraction)
+        if geometry.macrophage_fraction is None
+        else geometry.macrophage_fraction
+    )
+    is_macrophage = generator.random(len(site)) < fraction.ravel()[site]
     for kind, members in (("macrophages", site[is_macrophage]), ("tumor_cells", site[~is_macrophage])):
         empty = {column: state.empty_cargo(len(members)) for column in ("cargo", "lysosome")}
         state.populations[kind] = Population({"site": members, **empty})

@@ -10,12 +10,17 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Patch:
-    """A slab of the lattice, `planes` sites thick along z from `first_plane`, that stands for `copies` of itself."""
+    """A slab of the lattice, `planes` sites thick along z from `first_plane`, that stands for `copies` of itself.
+
+    mass_share: its share of the tumour's mass; radial_position: where in the tumour it lies, 0 the centre, 1 the edge.
+    """
 
     name: str
     first_plane: int
     planes: int
     copies: int
+    mass_share: float = 1.0
+    radial_position: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ class Geometry:
 
     lumen_fraction, surface_um2: (z, y, x) per voxel; inside: (z, y, x) per voxel, True within the tumour; occupancy:
     (z, y, x) per site, chance that it holds a cell, None where the density of cells is the same everywhere; morphometry:
-    figures for the report, with units in their names.
+    figures for the report, with units in their names. macrophage_fraction: (z, y, x) per site where patches differ in it.
     """
 
     lattice: Lattice
@@ -31,6 +31,22 @@ class Geometry:
     occupancy: NDArray[np.float64] | None = None
     morphometry: dict[str, float] = field(default_factory=dict)
     graph: VesselGraph | None = None
+    macrophage_fraction: NDArray[np.float64] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchSettings:
+    """One patch of a tumour (rim, middle, core …): its share, its place, and what differs from the tissue around it."""
+
+    mass_share: float = parameter("share of the tumour's mass; those of all patches add up to 1", above=0, at_most=1)
+    radial_position: float = parameter("place in the tumour, 0 the centre, 1 the edge", at_least=0, at_most=1)
+    vessel_radius_um: float | None = parameter("mean vessel radius; null: the tissue's", default=None, at_least=2, at_most=50)
+    vessel_surface_per_um: float | None = parameter(
+        "vessel surface per volume; null: the tissue's", default=None, above=0, at_most=0.1
+    )
+    macrophage_fraction: float | None = parameter(
+        "share of the cells that are macrophages; null: that of cells", default=None, at_least=0, at_most=1
+    )
 
 
 @dataclass(kw_only=True, eq=False)
