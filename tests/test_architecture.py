@@ -25,7 +25,7 @@ MAY_IMPORT = {
     "imaging": ["state", "numerics", "files"],
     "simulation": ["recording", "state", "processes.base", "imaging.base", "files"],
     "recording": ["simulation", "state", "processes.base", "imaging.base", "files"],
-    "analysis": ["state", "imaging", "files"],
+    "analysis": ["state", "numerics", "imaging", "files"],
     "views": ["state", "imaging", "analysis", "files"],
 }
 TOP = {"__init__", "api", "cli", "config", "console", "mesa_model", "planning", "runner", "study", "sweep"}

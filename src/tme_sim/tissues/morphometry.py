@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
-from scipy.spatial import KDTree
 
+from tme_sim.numerics.distance import along, distance_to_cylinders, spread
 from tme_sim.state.errors import InputError
 from tme_sim.state.vessels import VesselGraph
 
@@ -14,7 +14,6 @@ Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 PLACES_MAX = 200_000  # voxels that distances are taken at; the 95th percentile of so many is sure to 0.1 percentage points
-RADIUS_CLASS_UM = 1.0
 
 
 def morphometry(
@@ -40,7 +39,7 @@ def morphometry(
         raise InputError("inside", None, "at least one voxel")
     volume_um3 = int(chosen.sum()) * voxel_um**3
     places = np.flatnonzero(chosen)
-    places = places[_spread(len(places))]
+    places = places[spread(len(places), PLACES_MAX)]
     if graph is None:
         distance_um = _distance_between_voxels((lumen_fraction > 0) | (surface_um2 > 0), voxel_um).ravel()[places]
     else:
@@ -56,20 +55,8 @@ def morphometry(
 
 
 def distance_to_vessel(points_um: Floats, graph: VesselGraph) -> Floats:
-    """(points,) distance from each point (points, 3) to the nearest cylinder's wall, 0 in a lumen, infinite without vessels.
-
-    Nearest of the centrelines sampled every half radius, less the radius, with one tree for each class of radii 1 um wide:
-    too long by at most r²/(32 d) at distance d from an axis, and by less than 1 um where a wider vessel of the class is nearer.
-    """
-    sample_um, segment, _ = _along(graph, graph.radius_um / 2)
-    radius_um = graph.radius_um[segment]
-    classes = np.floor((radius_um - radius_um.min(initial=np.inf)) / RADIUS_CLASS_UM)
-    nearest = np.full(len(points_um), np.inf)
-    for each in np.unique(classes):
-        rows = np.flatnonzero(classes == each)
-        to_axis_um, row = KDTree(sample_um[rows]).query(points_um)
-        nearest = np.minimum(nearest, to_axis_um - radius_um[rows[row]])
-    return np.asarray(np.maximum(nearest, 0), float)
+    """(points,) distance from each point (points, 3) to the nearest vessel's wall, 0 in a lumen, infinite without vessels."""
+    return distance_to_cylinders(points_um, graph.nodes_um[graph.segments], graph.radius_um)
 
 
 def _distance_between_voxels(held: Mask, voxel_um: float) -> Floats:
@@ -78,34 +65,15 @@ def _distance_between_voxels(held: Mask, voxel_um: float) -> Floats:
     return np.asarray(distance_transform_edt(~held, sampling=voxel_um), float)
 
 
-def _spread(count: int) -> NDArray[np.int64]:
-    """Row numbers of at most PLACES_MAX rows, the same at every call, free of the period that a constant stride would have."""
-    if count <= PLACES_MAX:
-        return np.arange(count)
-    edges = np.linspace(0, count, PLACES_MAX + 1)
-    within = np.random.default_rng(0).random(PLACES_MAX)
-    return (edges[:-1] + within * np.diff(edges)).astype(np.int64)
-
-
-def _along(graph: VesselGraph, step_um: Floats) -> tuple[Floats, NDArray[np.int64], Floats]:
-    """Middles of equal pieces no longer than `step_um` (segments,) along the axes; the segment and length of each piece."""
-    length_um = graph.length_um
-    count = np.maximum(np.ceil(length_um / step_um), 1).astype(np.int64)
-    segment = np.repeat(np.arange(len(count)), count)
-    share = (np.arange(len(segment)) - np.repeat(np.cumsum(count) - count, count) + 0.5) / count[segment]
-    start, end = graph.nodes_um[graph.segments[segment, 0]], graph.nodes_um[graph.segments[segment, 1]]
-    return start + share[:, None] * (end - start), segment, (length_um / count)[segment]
-
-
 def _lengths(graph: VesselGraph, inside: Mask, voxel_um: float, volume_um3: float) -> dict[str, float]:
-    point_um, segment, piece_um = _along(graph, np.full(len(graph.segments), voxel_um / 4))
+    ends = graph.nodes_um[graph.segments]
+    point_um, segment, piece_um = along(ends, np.full(len(ends), voxel_um / 4))
     voxel = np.floor(point_um / voxel_um).astype(np.int64)
     voxel[point_um == np.asarray(inside.shape) * voxel_um] -= 1  # on the far faces
     within: Mask = np.all((voxel >= 0) & (voxel < inside.shape), axis=1)
     within[within] = inside[tuple(voxel[within].T)]
     segment, piece_um = segment[within], piece_um[within]
     total_um = float(piece_um.sum())
-    ends = graph.nodes_um[graph.segments]
     direction = np.abs(ends[:, 1] - ends[:, 0]) / np.maximum(graph.length_um, 1e-300)[:, None]
     crossings_per_um2 = float((piece_um[:, None] * direction[segment]).sum()) / 3 / volume_um3
     return {
