@@ -11,7 +11,7 @@ PARALLEL = np.array([[[0.0, 0, 0], [100.0, 0, 0]], [[0.0, 50, 0], [100.0, 50, 0]
 def test_the_nearest_wall_counts_rather_than_the_nearest_axis():
     points = np.array([[50.0, 20, 0], [50.0, 3, 0], [50.0, 50, 19], [50.0, -30, 0]])
     distance = distance_to_cylinders(points, PARALLEL, np.array([4.0, 20.0]))
-    np.testing.assert_allclose(distance, [10, 0, 0, 26], atol=0.2)  # r²/(32 d) of the sampled axis
+    np.testing.assert_allclose(distance, [10, 0, 0, 26], atol=20**2 / (32 * 30))
 
 
 def test_without_cylinders_every_distance_is_infinite():
