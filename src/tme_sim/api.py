@@ -34,7 +34,7 @@ SHOWN = (
 class Run(RunFolder):
     """A run: its tables and arrays (see RunFolder), and what can be made of them."""
 
-    def agents(self, kind: str, time: str | float | None = "last") -> pd.DataFrame:  # type: ignore[override]
+    def agents(self, kind: str, time: str | float | None = "last") -> pd.DataFrame:
         """One row per agent of a population at a time ("24 h", seconds, or "last")."""
         return super().agents(kind, seconds(time))
 
