@@ -13,11 +13,11 @@ class InputError(ValueError):
 
 
 class InputErrors(ValueError):
-    """Several input errors found in one pass, listed together."""
+    """Several input errors found in one pass, listed together, each of them once."""
 
     def __init__(self, errors: list[InputError]) -> None:
-        self.errors = errors
-        super().__init__("\n".join(str(error) for error in errors))
+        self.errors = list({str(error): error for error in errors}.values())
+        super().__init__("\n".join(str(error) for error in self.errors))
 
 
 class ModelError(RuntimeError):
