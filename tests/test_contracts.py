@@ -166,6 +166,8 @@ def test_switching_a_process_off_leaves_the_draws_of_the_others(simulate, digest
 def test_switching_a_process_off_leaves_what_the_others_drew_at_the_start(built, digests):
     whole = digests(built("number=stochastic").state)
     for off in PROCESSES:
+        if off == "circulation":  # without plasma nothing can enter, and the configuration is refused
+            continue
         part = digests(built("number=stochastic", f"processes.{off}.enabled=false").state)
         assert len(part) >= len(whole) - 5
         assert {name: whole[name] for name in part} == part

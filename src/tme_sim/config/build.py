@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tme_sim.config.registry import construct, is_within, resolve
-from tme_sim.config.schema import Section
+from tme_sim.config.registry import construct, given_paths, is_within
+from tme_sim.config.schema import Section, dump
 from tme_sim.config.settings import Config
-from tme_sim.config.units import format_dose
+from tme_sim.config.units import format_dose, format_quantity
 from tme_sim.files.tables import read_plasma_curve
 from tme_sim.numerics.random import stream_key
 from tme_sim.processes.base import Process
@@ -21,8 +22,9 @@ from tme_sim.simulation import ticks
 from tme_sim.state.body import Body
 from tme_sim.state.errors import InputError, InputErrors
 from tme_sim.state.ledger import Ledger
+from tme_sim.state.parameters import split_unit
 from tme_sim.state.population import Population
-from tme_sim.state.state import NumberMode, State
+from tme_sim.state.state import NumberMode, State, flatten
 from tme_sim.state.substance import accessible_share, interstitial_diffusivity_um2_per_s, particle_mass_g
 from tme_sim.state.vessels import Vessels
 from tme_sim.tissues.base import Geometry, Tissue
@@ -33,6 +35,30 @@ LARGEST_STOCHASTIC = 1e7
 """Above this a voxel's int32 could overflow; the number type is refused."""
 LARGEST_LUMEN = 0.95
 """A voxel that holds wall keeps some tissue beside it, so that what crosses the wall has somewhere to be."""
+ALWAYS_READ = (
+    *("name", "seed", "replicates", "number", "step", "variant", "report", "record", "checkpoint"),
+    *("protocol.route", "protocol.dose", "protocol.times", "protocol.infusion", "protocol.duration"),
+    *("cells.volume", "body.plasma_volume", "body.liver_mass", "body.spleen_mass"),
+)
+"""Keys that every run reads, whatever its tissue and processes."""
+MASS_KEYS = ("core_diameter_um", "density_g_per_mL", "drug_fraction")
+"""Of a card, what the mass of a particle and of its drug follow from."""
+CLEARANCE_KEYS = {
+    "compartments": ("model", "kupffer_maximum_per_s", "kupffer_half_saturation_per_um3", "sinks_per_s"),
+    "biexponential": ("model", "fast_fraction", "fast_half_life_s", "slow_half_life_s"),
+    "curve": ("model", "curve"),
+}
+"""Of a card's clearance, what each model reads."""
+WHY_UNREAD = {
+    "integrator": "counts move by hops, only number=continuum integrates",
+    "protocol.dose_of": "a dose in particles is of particles",
+    "body.mass": "only a dose per kg of body depends on it",
+    "lattice.size": "the size of the box comes from the images",
+    "cells.density": "with tissue.nuclei the cells follow the stain; tissue.occupied_sites says how many",
+}
+"""Why nothing reads a key, where that may surprise."""
+PROVIDERS = {"body.plasma": "circulation", "fields.nanoparticle": "gaps or transcytosis"}
+"""What processes of ours make that others cannot do without."""
 
 Random = Callable[[str], np.random.Generator]
 
@@ -69,11 +95,17 @@ class Context:
         """The value at a path of the configuration, or of something derived from it."""
         if path in self._made:
             return self._made[path]()
-        self.read.add(path)
+        self.read |= self._keys_behind(path)
         value: Any = self.config
         for name in path.split("."):
             value = value.values[name] if isinstance(value, Section) else getattr(value, name)
         return value
+
+    def _keys_behind(self, path: str) -> set[str]:
+        """What is read with a path: itself, but of a clearance only what its model uses."""
+        if path == "nanoparticle.clearance":
+            return {f"{path}.{key}" for key in CLEARANCE_KEYS[self.config.nanoparticle.clearance.model]}
+        return {path}
 
     def _dose(self) -> float:
         return dose_in_particles(self.config, self.read)
@@ -101,6 +133,7 @@ class Context:
 
     def _curve(self) -> NDArray[np.float64] | None:
         clearance = self.config.nanoparticle.clearance
+        self.read |= self._keys_behind("nanoparticle.clearance")
         if clearance.model != "curve":
             return None
         if clearance.curve is None:
@@ -124,9 +157,10 @@ def dose_in_particles(config: Config, read: set[str]) -> float:
             "protocol.dose", format_dose(dose), "this nanoparticle has no radioactive label; give particles or a mass"
         )
     else:
-        read |= {"protocol.dose_of", "body.mass_g"} | {
-            f"nanoparticle.{k}" for k in ("core_diameter_um", "density_g_per_mL", "drug_fraction")
-        }
+        read |= {"protocol.dose_of", *(["body.mass_g"] if dose.basis == "mass_per_kg" else [])}
+        read |= {f"nanoparticle.{key}" for key in MASS_KEYS}
+        if config.protocol.dose_of == "drug" and config.drug is None:
+            raise InputError("protocol.dose_of", "drug", "this run has no drug; choose one with drug=NAME, or dose_of=particle")
         loading = 1.0 if config.protocol.dose_of == "particle" else particle.drug_fraction
         if loading == 0:
             raise InputError("protocol.dose_of", "drug", "needs nanoparticle.drug_fraction above 0; or dose_of particle")
@@ -143,24 +177,30 @@ def dose_in_particles(config: Config, read: set[str]) -> float:
 
 def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = ()) -> Built:
     """State(0) and the processes in their order. Raises InputError(s); `user_set` are the keys given on the command line."""
-    _check_times(config)
     context = Context(config, data)
 
     def random(purpose: str) -> np.random.Generator:
         return np.random.default_rng(stream_key(config.seed, "build", purpose))
 
-    tissue: Tissue = construct(resolve("tissue", config.tissue.kind), config.tissue.values, context)
     enabled = {name: section for name, section in config.processes.items() if section.enabled}
-    dose = context("dose.particles")
-    _check_uptake(config, context, enabled)
-    geometry = with_copies(tissue.build(random("tissue"), data), tissue)
+    errors: list[InputError] = []
+    for check in (
+        lambda: _check_times(config),
+        lambda: _check_kinds(config, context, enabled),
+        lambda: context("dose.particles"),
+    ):
+        with _collected(errors):
+            check()
+    processes = _construct_processes({name: s for name, s in enabled.items() if s.kind != "release"}, context, errors)
+    with _collected(errors):
+        tissue: Tissue = construct(config.tissue.cls, config.tissue.values, context)
+        geometry = with_copies(_build_tissue(tissue, config.tissue, random("tissue"), data), tissue)
+    if errors:
+        raise InputErrors(errors)
     tumor_mass_g = float(np.dot(geometry.lattice.copies, patch_masses_g(geometry, tissue.density_g_per_mL)))
-    processes: dict[str, Process] = {}
-    for name, section in enabled.items():
-        if section.kind != "release":
-            processes[name] = construct(resolve("process", section.kind), section.values, context)
     number: NumberMode = "continuum"
     state = _tissue_state(config, geometry, number, context)
+    dose: float = context("dose.particles")
     occupancy = expected_occupancy(state, processes, dose, config)
     number, why = choose_number(config, occupancy)
     state = replace(state, number=number)
@@ -168,13 +208,51 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
     _seed_cells(state, config, geometry, context, random)
     for name, process in processes.items():
         process.prepare(state, lambda purpose, name=name: random(f"{name} {purpose}"))  # type: ignore[misc]
-    context.carrier_pools = _carrier_pools(state)
-    for name, section in enabled.items():
-        if section.kind == "release":
-            processes[name] = construct(resolve("process", section.kind), section.values, context)
+    context.carrier_pools = _carrier_pools(state)  # release acts in all of them, so it comes last
+    processes |= _construct_processes({name: s for name, s in enabled.items() if s.kind == "release"}, context, errors)
     processes = {name: processes[name] for name in enabled}
-    _refuse_unread(config, context, enabled, user_set)
+    _check_needs(state, processes)
+    if number == "continuum" and any(section.kind == "transport" for section in enabled.values()):
+        context.read.add("integrator")
+    if config.drug is not None:  # the summary tells the mass of drug that was released
+        context.read |= {f"nanoparticle.{key}" for key in MASS_KEYS}
+    _refuse_unread(context, enabled, user_set)
     return Built(state, processes, geometry, dose, why, occupancy, tumor_mass_g)
+
+
+@contextmanager
+def _collected(errors: list[InputError]) -> Iterator[None]:
+    """Keep the errors of one check, so that those of the next are told with them."""
+    try:
+        yield
+    except InputErrors as several:
+        errors += several.errors
+    except InputError as error:
+        errors.append(error)
+
+
+def _construct_processes(sections: dict[str, Section], context: Context, errors: list[InputError]) -> dict[str, Process]:
+    """Processes by name; what is wrong with any of their parameters goes to `errors`."""
+    made: dict[str, Process] = {}
+    for name, section in sections.items():
+        for path in given_paths(section.cls).values():
+            with _collected(errors):
+                context(path)
+        with _collected(errors):
+            made[name] = construct(section.cls, section.values, context)
+    return made
+
+
+def _build_tissue(tissue: Tissue, section: Section, random: np.random.Generator, data: Path | None) -> Geometry:
+    """The tissue's geometry; what its numerics refuse by their own names is told by the user's key and spelling."""
+    try:
+        return tissue.build(random, data)
+    except InputError as error:
+        names = [name for name in section.values if name == error.field or name.endswith(f"_{error.field}")]
+        if "." in error.field or not names:
+            raise
+        key = split_unit(names[0])[0]
+        raise InputError(f"tissue.{key}", dump(section)[key], error.allowed) from None
 
 
 def with_copies(geometry: Geometry, tissue: Tissue) -> Geometry:
@@ -184,7 +262,7 @@ def with_copies(geometry: Geometry, tissue: Tissue) -> Geometry:
         copies = round(tissue.tumor_mass_g * patch.mass_share / mass_g)
         if copies < 1:
             least = f"must be at least {mass_g / patch.mass_share:.3g} g, which the patch {patch.name} on the lattice stands for"
-            raise InputError("tissue.tumor_mass", f"{tissue.tumor_mass_g:g} g", least)
+            raise InputError("tissue.tumor_mass", format_quantity(tissue.tumor_mass_g, "g"), least)
         patches.append(replace(patch, copies=copies))
     return replace(geometry, lattice=replace(geometry.lattice, patches=tuple(patches)))
 
@@ -246,6 +324,8 @@ def _body(config: Config) -> Body:
 def _seed_cells(state: State, config: Config, geometry: Geometry, context: Context, random: Random) -> None:
     """At most one cell per site, by the tissue outside vessels; its volume is taken from the extracellular space."""
     lattice, cells = state.lattice, config.cells
+    if geometry.occupancy is None:
+        context.read.add("cells.density_per_um3")
     share_of_site = cells.volume_um3 / lattice.site_um**3
     if share_of_site > 0.95:
         raise InputError(
@@ -301,54 +381,55 @@ def _check_times(config: Config) -> None:
         except InputError as error:
             errors.append(error)
     if not protocol.times_s or max(protocol.times_s) >= protocol.duration_s:
-        errors.append(
-            InputError("protocol.times", list(protocol.times_s), "at least one dose, and every dose before protocol.duration")
-        )
+        times_h = ",".join(f"{time_s / 3600:g} h" for time_s in protocol.times_s)
+        errors.append(InputError("protocol.times", times_h or "[]", "at least one dose, and every dose before protocol.duration"))
     if errors:
         raise InputErrors(errors)
 
 
-def _check_uptake(config: Config, context: Context, enabled: dict[str, Section]) -> None:
-    if any(section.kind == "uptake" for section in enabled.values()):
-        for kind in context("cell_kinds"):
-            if kind not in config.nanoparticle.uptake:
-                raise InputError(
-                    f"nanoparticle.uptake.{kind}",
-                    None,
-                    f"is missing; the tissue holds {kind} and the card must say how they take it up",
-                )
+def _check_kinds(config: Config, context: Context, enabled: dict[str, Section]) -> None:
+    """Each kind once, for two would share their variables; and the card must know the cells that take it up."""
+    kinds = [section.kind for section in enabled.values()]
+    errors = [
+        InputError(f"processes.{name}.kind", section.kind, "is there already; one process of a kind")
+        for at, (name, section) in enumerate(enabled.items())
+        if section.kind in kinds[:at]
+    ]
+    if "uptake" in kinds:
+        told = "is missing; the tissue holds {} and the card must say how they take it up"
+        missing = [kind for kind in context("cell_kinds") if kind not in config.nanoparticle.uptake]
+        errors += [InputError(f"nanoparticle.uptake.{kind}", None, told.format(kind)) for kind in missing]
+    if errors:
+        raise InputErrors(errors)
 
 
-def _refuse_unread(config: Config, context: Context, enabled: dict[str, Section], user_set: tuple[str, ...]) -> None:
-    """A key that the user set and nothing reads is an error: the run would not be what was asked for."""
-    own = {f"processes.{name}" for name in enabled} | {"tissue"}
-    always = {
-        "name",
-        "seed",
-        "number",
-        "step",
-        "record",
-        "checkpoint",
-        "report",
-        "variant",
-        "replicates",
-        "cells",
-        "body",
-        "protocol",
-    }
-    read = {_as_key(path) for path in context.read} | own | always
+def _check_needs(state: State, processes: dict[str, Process]) -> None:
+    """Everything that a process reads or writes is there; else the process that makes it is not among those of the run."""
+    walls = {f"vessels.{name}" for name in ("voxel", "surface_um2")}
+    there = {*flatten(state), *walls, *(f"populations.{kind}" for kind in state.populations)}
     errors = []
-    for key in user_set:
-        if key.endswith(".enabled") or any(is_within(key, path) for path in read):
-            continue
-        errors.append(
-            InputError(key, None, "nothing reads this key in the configuration as composed; leave it out or enable what reads it")
-        )
+    for name, process in processes.items():
+        if missing := sorted((process.reads | process.writes) - there):
+            makers = sorted({PROVIDERS[what] for what in missing if what in PROVIDERS})
+            advice = f"; add {' and '.join(makers)} to the processes" if makers else ""
+            allowed = f"needs {', '.join(missing)}, which nothing in this run provides{advice}"
+            errors.append(InputError(f"processes.{name}", None, allowed))
+    if errors:
+        raise InputErrors(errors)
+
+
+def _refuse_unread(context: Context, enabled: Iterable[str], user_set: tuple[str, ...]) -> None:
+    """A key that the user set and nothing reads is an error: the run would not be what was asked for."""
+    read = {_as_key(path) for path in context.read} | {f"processes.{name}" for name in enabled} | {"tissue", *ALWAYS_READ}
+    told = "nothing reads this key in the configuration as composed; leave it out or enable what reads it"
+    errors = [
+        InputError(key, None, told + (f" ({WHY_UNREAD[key]})" if key in WHY_UNREAD else ""))
+        for key in user_set
+        if key != "drug" and not key.endswith(".enabled") and not any(is_within(key, path) for path in read)
+    ]
     if errors:
         raise InputErrors(errors)
 
 
 def _as_key(path: str) -> str:
-    from tme_sim.state.parameters import split_unit
-
     return ".".join(split_unit(part)[0] for part in path.split("."))
