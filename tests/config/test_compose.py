@@ -244,7 +244,12 @@ def test_mistakes_in_an_experiment_name_the_file(tree: Path, tmp_path: Path) -> 
     for text, message in {
         "defaults:\n  - override /particle: gld\n": f"particle gld: is not a choice of particle ({own}); did you mean gold?",
         "defaults:\n  - override /processes: [gap]\n": f"processes gap: is not a choice of processes ({own}); did you mean gaps?",
-        "defaults:\n  - override /partikel: gold\n": f"configuration: In '{own}': Could not override 'partikel'.",
+        "defaults:\n  - override /partikel: gold\n": "defaults override /partikel: gold: no group partikel; did you mean particle?",
+        "defaults:\n  - particle: gold\n": f"defaults particle: gold: must be written `- override /particle: gold` ({own})",
+        "defaults: [quick]\n": f"defaults quick: no such file to start from; a group's choice is written `- override /GROUP: NAME` ({own})",
+        "particle: gold\n": f"particle gold: goes into defaults, as `- override /particle: gold` ({own})",
+        "processes: [flow, gaps]\n": "processes [flow, gaps]: goes into defaults, as `- override /processes: [flow, gaps]`",
+        "lattice.size: 1 mm\n": "lattice.size 1 mm: is written in sections, as `lattice: {size: 1 mm}`",
         "defaults: 5\n": "configuration: Invalid defaults list",
         "seed: ${oc.env:HOME}\n": f"{own}:1: only whole interpolations",
         "seed: 1\nseed: 2\n": f"{own}:2: the key seed appears twice",

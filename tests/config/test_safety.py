@@ -18,9 +18,9 @@ from tme_sim.state.errors import InputErrors
 
 @contextmanager
 def within_a_second() -> Iterator[None]:
-    start = time.perf_counter()
+    start = time.process_time()  # of this process alone: other work on the machine does not count
     yield
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def refusals(folder: Path, text: str) -> str:

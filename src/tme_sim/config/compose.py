@@ -18,7 +18,7 @@ from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from tme_sim.config.keys import choice_of
 from tme_sim.config.overrides import read_single
-from tme_sim.config.safety import DEEPEST, MOST_RESOLVED
+from tme_sim.config.safety import DEEPEST, MOST_RESOLVED, read_checked
 from tme_sim.config.table import EXPERIMENT, Table, merge
 from tme_sim.state.errors import InputError, InputErrors
 
@@ -62,7 +62,7 @@ def compose(
     table = Table()
     for folder in conf_dirs:
         table.add(folder, folder.rglob("*.yaml"))
-    request = _sort(overrides, table)
+    request, groups = _sort(overrides, table), sorted({name.partition("/")[0] for name in table.paths if "/" in name})
     if base is not None:
         table.paths["config"], table.replaced = base, {choice.partition("=")[0] for choice in request.choices}
         request.choices = [f"+{choice}" for choice in request.choices]
@@ -70,6 +70,8 @@ def compose(
         table.add(folder, (path for path in folder.glob("*/*.yaml") if path.stem in _PARTS), "_global_")
     variant = request.variant or variant or "full"
     parts = _add_experiment(table, experiment, experiment_dirs, variant)
+    if misplaced := [error for part in parts for error in _misplaced_choices(table.paths[f"{EXPERIMENT}/{part}"], groups)]:
+        raise InputErrors([*table.errors, *misplaced])
     config = merge(table, [*request.choices, *([f"+{EXPERIMENT}=[{','.join(parts)}]"] if parts else [])])
     if "variant" in config and base is None:
         config["variant"] = variant
@@ -103,6 +105,32 @@ def _add_experiment(table: Table, experiment: str | Path | None, experiment_dirs
     return list(parts)
 
 
+def _misplaced_choices(file: Path, groups: list[str]) -> list[InputError]:
+    """What is not written as a file of a run has it: choices as `- override /GROUP: NAME` in its defaults, keys as sections."""
+    content, errors = read_checked(file).content, []
+    for group in groups:
+        if isinstance(content.get(group), str | list):
+            chosen = str(content[group]).replace("'", "")
+            errors.append(InputError(group, chosen, f"goes into defaults, as `- override /{group}: {chosen}` ({file})"))
+    for key, value in content.items():
+        if "." in key:
+            sections = ": {".join(key.split(".")) + f": {value}" + "}" * key.count(".")
+            errors.append(InputError(key, value, f"is written in sections, as `{sections}` ({file})"))
+    defaults = content.get("defaults")
+    for item in defaults if isinstance(defaults, list) else []:
+        name, choice = next(iter(item.items()), ("", "")) if isinstance(item, dict) else (item, None)
+        group = str(name).removeprefix("override ").partition("@")[0].strip("/ ")
+        if choice is None or (name == f"override /{group}" and group in groups):
+            continue
+        allowed = (
+            f"must be written `- override /{group}: {choice}`"
+            if group in groups
+            else f"no group {group}; {choice_of(group, groups)}"
+        )
+        errors.append(InputError("defaults", f"{name}: {choice}", f"{allowed} ({file})"))
+    return errors
+
+
 @dataclass
 class _Request:
     """The overrides of a run, sorted: choices of groups, as Hydra takes them; values; the variant."""
@@ -125,8 +153,8 @@ def _sort(overrides: Sequence[str], table: Table) -> _Request:
         group = override.key_or_group
         if group == "variant":
             request.variant = str(override.value())
-        elif not isinstance(override.value(), dict) and (options := table.choices(group)):
-            wrong_names = _wrong_choices(group, override.value(), options)
+        elif not isinstance(override.value(), dict) and (table.choices(group) or (group in LIST_GROUPS and override.value())):
+            wrong_names = _wrong_choices(group, override.value(), table.choices(group))
             table.errors += wrong_names
             without_choice |= {group} if wrong_names else set()
             if not wrong_names:
@@ -151,7 +179,8 @@ def _wrong_choices(group: str, value: Any, options: list[str]) -> list[InputErro
     if twice:
         return [InputError(group, twice[0], "appears twice")]
     names = ["null" if name is None else name for name in names]
-    return [InputError(group, n, f"is not a choice of {group}; {choice_of(n, options)}") for n in names if n not in options]
+    allowed = f"is not a choice of {group}; {{}}" if options else f"this version has no {group} to choose from"
+    return [InputError(group, n, allowed.format(choice_of(n, options))) for n in names if n not in options]
 
 
 def _set_values(config: DictConfig, values: list[Override], errors: list[InputError]) -> None:
@@ -164,6 +193,9 @@ def _set_values(config: DictConfig, values: list[Override], errors: list[InputEr
             errors.append(InputError(key, value, f"{name} is not among the {group} of this run; {names}; {group}=a,b chooses"))
             continue
         try:
+            present = OmegaConf.select(config, key, throw_on_missing=False, throw_on_resolution_failure=False)
+            if isinstance(present, ListConfig) and not isinstance(value, list | dict):
+                value = [value]  # without a comma, a list of one, as in protocol.times=6h
             OmegaConf.update(config, key, value, merge=True, force_add=True)
         except (OmegaConfBaseException, ValueError, TypeError, AssertionError) as failure:
             errors.append(InputError(key, value, f"cannot be set: {str(failure).splitlines()[0]}"))

@@ -21,7 +21,7 @@ def explain(key: str, loaded: Loaded) -> str:
     below = sorted(name for name in {*rows, *values} if name.startswith(key + "."))
     if below:
         return "\n".join([f"{key} holds:", *[f"  {name} = {values.get(name, '')}" for name in below]])
-    near = difflib.get_close_matches(key, [*rows, *values], 3, 0.5)
+    near = difflib.get_close_matches(key, dict.fromkeys([*rows, *values]), 3, 0.5)
     raise InputError("key", key, f"no such key{'; did you mean ' + ', '.join(near) + '?' if near else ''}")
 
 

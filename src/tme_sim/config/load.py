@@ -72,6 +72,10 @@ def request(words: Sequence[str], *, from_run: str | None = None, extensions: It
 def load(asked: Request) -> Loaded:
     """Compose and validate. Raises InputErrors that list everything wrong at once."""
     errors: list[InputError] = []
+    for word in asked.overrides:
+        key, _, value = word.lstrip("+").partition("=")
+        if key == "tissue.kind":  # another kind has other keys, so every key of the present one would be refused
+            raise InputError(key, value, f"a tissue is chosen with tissue={value}")
     composed = compose.compose(
         conf_dirs(), experiment_dirs(), asked.experiment, asked.overrides, base=asked.from_run, errors=errors
     )

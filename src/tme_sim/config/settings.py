@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from tme_sim.config.schema import Section
 from tme_sim.config.units import Dose
+from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import parameter
 from tme_sim.state.substance import Nanoparticle
 
@@ -99,6 +101,10 @@ class Config:
     readouts: dict[str, Section] = parameter("instruments", kind_of="readout")
     record: Record = parameter("recording")
     checkpoint: Checkpoint = parameter("checkpoints")
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9][\w-]{0,63}", self.name, re.ASCII):  # it becomes a folder, on any system
+            raise InputError("name", self.name, "up to 64 letters, digits, _ and -, the first a letter or digit")
 
 
 NOT_HASHED = ("record", "checkpoint", "report", "name", "variant", "replicates")

@@ -135,6 +135,10 @@ def _missing(failure: MissingConfigException, table: Table) -> InputError:
     where = f" ({asking[-1]})" if asking else ""
     if not group:
         return InputError("defaults", name, f"is not there{where}")
+    if group.startswith(EXPERIMENT):
+        return InputError(
+            "defaults", name, f"no such file to start from; a group's choice is written `- override /GROUP: NAME`{where}"
+        )
     return InputError(group, name, f"is not a choice of {group}{where}; {choice_of(name, table.choices(group))}")
 
 

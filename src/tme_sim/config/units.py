@@ -25,6 +25,7 @@ _NUMBER = r"[+-]?(?:\d{1,40}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?"
 _FACTOR = r"[A-Za-z%]{1,20}\d?(?:(?:\*\*|\^)-?\d)?"
 _UNIT = rf"(?:1?/)?{_FACTOR}(?:[*/. ]{_FACTOR}){{0,7}}"
 _QUANTITY = re.compile(rf"({_NUMBER}) ?({_UNIT})?")
+_PLAIN = "a plain number"
 _LONGEST = 100  # characters of any quantity; the pattern is linear, the limit keeps messages short
 _ONE_FACTOR = re.compile(r"([*/. ]?)([A-Za-z%]+)(?:\*\*|\^)?(-?\d)?")
 
@@ -87,10 +88,11 @@ def parse_quantity(text: object, unit: str | None, field: str) -> float:
     Raises InputError naming `field` and the unit expected: no unit, unknown unit, wrong dimension, not a finite number.
     """
     unit = unit or ""
-    wanted = f"a quantity in {_ascii(unit)}" if unit else "a plain number"
+    wanted = f"a quantity in {_ascii(unit)}" if unit else _PLAIN
     number, given = _split(text, field, wanted)
     if unit and not given:
-        raise InputError(field, text, f"needs a unit: {wanted}, such as `{text} {_ascii(unit)}`")
+        others = f", or in {', '.join(_READABLE[unit])}" if unit in _READABLE else ""
+        raise InputError(field, text, f"needs a unit: {wanted}, such as `{text} {_ascii(unit)}`{others}")
     if unit in _TEMPERATURES and given in _TEMPERATURES:
         (scale, zero), (target, target_zero) = _TEMPERATURES[given], _TEMPERATURES[unit]
         return _finite((number * scale + zero - target_zero) / target, text, field)
@@ -156,7 +158,8 @@ def _split(text: object, field: str, wanted: str) -> tuple[Fraction, str]:
     match = _QUANTITY.fullmatch(plain) if len(plain) <= _LONGEST else None
     if match is None:
         shown = text if len(str(text)) <= _LONGEST else f"{str(text)[:_LONGEST]}…"
-        raise InputError(field, shown, f"needs {wanted}, written as a number and a unit" if "unit" not in wanted else wanted)
+        how = "" if wanted == _PLAIN else ", written as a number and a unit"
+        raise InputError(field, shown, f"needs {wanted}{how}")
     return Fraction(match[1]), (match[2] or "").strip()
 
 
