@@ -13,6 +13,7 @@ from tme_sim.processes.gaps import Gaps, gap_conductance_um3_per_s
 from tme_sim.state.population import Population
 from tme_sim.state.substance import pore_hindrance, stokes_einstein_um2_per_s
 from tme_sim.state.variables import ROUTES
+from tme_sim.state.vessels import Vessels
 
 RADIUS_UM, LENGTH_UM, PARTICLE_UM, TISSUE_D = 0.25, 0.5, 0.0325, 0.2
 
@@ -40,6 +41,7 @@ def gaps(**changes):
 def with_gaps(state, voxel):
     voxel = np.asarray(voxel, np.int64)
     radius = np.full(len(voxel), RADIUS_UM)
+    state.vessels = state.vessels or Vessels(np.unique(voxel), np.ones(len(np.unique(voxel))))
     state.populations["gaps"] = Population(
         {"voxel": voxel, "radius_um": radius, "entered": np.zeros(len(voxel), state.total_dtype)}
     )
@@ -174,3 +176,14 @@ def test_the_expected_entry_is_that_of_the_mean_number_of_gaps(make_state):
     state = make_state((1, 1, 2), walls=([0, 1], [1000.0, 3000.0]))
     expected = conductance() * 4000 * 5e-4 / (pi * RADIUS_UM**2)
     assert gaps().entry_um3_per_s(state) == pytest.approx(expected, rel=1e-9)
+
+
+def test_where_no_blood_passes_nothing_goes_in_or_out(make_state, advance):
+    state = with_gaps(make_state((1, 1, 2), plasma=1e12), [0, 1, 1])
+    state.vessels.arrays["perfused"][1] = 0
+    state.fields["nanoparticle"][ROUTES.index("injected"), 0] = 1e6
+    advance(state, gaps(), 60, 10)
+    assert (state.populations["gaps"]["entered"] > 0).tolist() == [True, False, False]
+    left = state.fields["nanoparticle"][ROUTES.index("injected"), 0, 0, 0]
+    assert left[0] < 1e6
+    assert left[1] == 1e6

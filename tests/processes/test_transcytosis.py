@@ -149,3 +149,15 @@ def test_a_straight_tube_passes_permeability_times_lateral_surface_times_plasma(
     gaps = Gaps(pore_radius_um=0.25, wall_length_um=0.5, area_fraction=5e-4, diameter_um=1e-6, diffusivity_um2_per_s=1e-3)
     per_area = 4 * 0.1 * 1e-3 * 0.25 * 5e-4 / (pi * 0.25**2)  # access-limited
     assert gaps.entry_um3_per_s(state) == pytest.approx(per_area * surface, rel=1e-4)
+
+
+def test_where_no_blood_passes_nothing_is_taken_up_and_what_is_under_way_arrives(make_state, advance):
+    state = prepared(make_state((1, 1, 3), walls=([0, 1, 2], [1.0, 1.0, 1.0]), plasma=1e15), transcytosis())
+    state.vessels.arrays["perfused"][:] = [1, 0, 0.25]
+    advance(state, transcytosis(), 60, 1)
+    taken = state.vessels.arrays["endothelium"].sum(axis=(0, 1))
+    assert taken == pytest.approx(taken[0] * np.array([1, 0, 0.25]), rel=1e-12)
+    assert taken[0] > 0
+    state.vessels.arrays["perfused"][:] = 0
+    advance(state, transcytosis(), 60, 1000)
+    assert state.fields["nanoparticle"].sum(axis=(0, 1)).ravel() == pytest.approx(taken, rel=1e-9)

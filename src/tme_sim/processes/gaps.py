@@ -42,16 +42,20 @@ def gap_conductance_um3_per_s(
 
 @dataclass(frozen=True)
 class Static:
-    """What follows from where the gaps are: (gaps,) conductances; (places,) voxels that hold gaps, and return rates there."""
+    """What follows from where the gaps are: (gaps,) conductances and rows of the wall; (places,) voxels that hold gaps, return
+    rates there, and rows of the wall.
+    """
 
     conductance_um3_per_s: NDArray[np.float64]
+    wall_of_gap: NDArray[np.int64]
     places: NDArray[np.int64]
     return_per_s: NDArray[np.float64]
+    wall_of_place: NDArray[np.int64]
 
 
 @dataclass(kw_only=True, eq=False)
 class Gaps(Process):
-    """Gap agents on the wall, seeded at random in proportion to its surface; J = G (C_p − C_i/φ) through each.
+    """Gap agents on the wall, seeded at random in proportion to its surface; J = G (C_p − C_i/φ) through each that blood passes.
 
     The gaps are static: their conductances are computed once.
     """
@@ -65,7 +69,8 @@ class Gaps(Process):
 
     @property
     def reads(self) -> frozenset[str]:
-        return frozenset({"fields.accessible_fraction", "populations.gaps.voxel", "populations.gaps.radius_um"})
+        gaps = {"populations.gaps.voxel", "populations.gaps.radius_um"}
+        return frozenset({"fields.accessible_fraction", "vessels.perfused"} | gaps)
 
     @property
     def writes(self) -> frozenset[str]:
@@ -94,7 +99,9 @@ class Gaps(Process):
         gaps, plasma = state.populations["gaps"], state.body["plasma"]
         static = self._static = self._static or self._prepare_static(state)
         carriers = state.fields["nanoparticle"].reshape(len(ROUTES), len(FORMS), -1)
-        back = share(carriers[:, :, static.places], -np.expm1(-static.return_per_s * dt_s), streams.key("return"))
+        perfused = state.vessels["perfused"]
+        return_per_s = static.return_per_s * perfused[static.wall_of_place]
+        back = share(carriers[:, :, static.places], -np.expm1(-return_per_s * dt_s), streams.key("return"))
         carriers[:, :, static.places] -= back
         return_to_plasma(plasma, state.ledger, state.lattice, static.places, back)
         entered = draw_from_plasma(
@@ -103,7 +110,7 @@ class Gaps(Process):
             state.ledger,
             state.lattice,
             gaps["voxel"],
-            static.conductance_um3_per_s,
+            static.conductance_um3_per_s * perfused[static.wall_of_gap],
             ROUTE,
             dt_s,
             streams.key("enter"),
@@ -125,4 +132,6 @@ class Gaps(Process):
         places, of_gap = np.unique(gaps["voxel"], return_inverse=True)
         total = np.bincount(of_gap, conductance, len(places))
         volume = accessible[places] * state.lattice.voxel_um3
-        return Static(conductance, places, np.divide(total, volume, out=np.zeros_like(total), where=volume > 0))
+        return_per_s = np.divide(total, volume, out=np.zeros_like(total), where=volume > 0)
+        wall_of_place = np.searchsorted(state.vessels["voxel"], places)
+        return Static(conductance, wall_of_place[of_gap], places, return_per_s, wall_of_place)

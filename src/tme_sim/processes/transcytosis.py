@@ -21,9 +21,10 @@ ROUTE = ROUTES.index("transcytosis")
 class Transcytosis(Process):
     """Fluid-phase uptake from blood, an Erlang chain of transit stages, release behind the wall or back into blood.
 
-    The wall clears activity · P/(1 − recycled) · surface of plasma; each of n stages is left at the rate n/transit_time, so
-    the delay has mean transit_time and variance transit_time²/n. `active_fraction` of the sites along the wall carry all of
-    it (Kingston 2021: a fifth of the endothelial cells); P is the wall's mean permeability.
+    Where blood passes, the wall clears activity · P/(1 − recycled) · surface of plasma; each of n stages is left at the rate
+    n/transit_time, so the delay has mean transit_time and variance transit_time²/n. `active_fraction` of the sites along the
+    wall carry all of it (Kingston 2021: a fifth of the endothelial cells); P is the wall's mean permeability. What is recycled
+    counts as plasma at once, even while the vessel is shut.
     """
 
     transit_time_s: float = parameter("mean time through the endothelial cell", above=0)
@@ -34,7 +35,7 @@ class Transcytosis(Process):
 
     @property
     def reads(self) -> frozenset[str]:
-        return frozenset({"vessels.activity"})
+        return frozenset({"vessels.activity", "vessels.perfused"})
 
     @property
     def writes(self) -> frozenset[str]:
@@ -71,9 +72,9 @@ class Transcytosis(Process):
         return_to_plasma(state.body["plasma"], state.ledger, state.lattice, voxel, recycled)
         field = state.fields["nanoparticle"].reshape(len(ROUTES), len(FORMS), -1)
         field[ROUTE][:, voxel] += (arrived - recycled)[ROUTE].astype(field.dtype, copy=False)
-        uptake = (
-            state.vessels["activity"] * state.vessels["surface_um2"] * self.permeability_um_per_s / (1 - self.recycled_fraction)
-        )
+        vessels = state.vessels
+        uptake = vessels["activity"] * vessels["surface_um2"] * self.permeability_um_per_s / (1 - self.recycled_fraction)
+        uptake = uptake * vessels["perfused"]
         stages[0] += draw_from_plasma(
             state.body["plasma"],
             state.plasma_volume_um3,

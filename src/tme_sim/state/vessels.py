@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from tme_sim.state.errors import InputError
+
 
 @dataclass
 class VesselGraph:
@@ -38,17 +40,37 @@ class VesselGraph:
         """Volume of all segments as cylinders."""
         return float(np.sum(np.pi * self.radius_um**2 * self.length_um))
 
+    def check(self) -> None:
+        """Raise InputError, naming the row, for a graph that blood cannot be computed on."""
+        nodes = len(self.nodes_um)
+        for row in np.flatnonzero(((self.segments < 0) | (self.segments >= nodes)).any(axis=1)):
+            raise InputError(f"vessel segment {row}", tuple(self.segments[row].tolist()), f"must join two of the {nodes} nodes")
+        for name, size_um in (("length", self.length_um), ("radius", self.radius_um)):
+            for row in np.flatnonzero(~(np.isfinite(size_um) & (size_um > 0))):
+                raise InputError(f"vessel segment {row}", f"of {name} {size_um[row]:g} um", f"needs a {name} above 0")
+        for name, ends in (("inlet", self.inlets), ("outlet", self.outlets)):
+            for node in ends[(ends < 0) | (ends >= nodes)]:
+                raise InputError(f"vessel {name}", node, f"must be one of the {nodes} nodes")
+            if len(ends) == 0:
+                raise InputError(f"vessel {name}s", None, "there must be at least one, or no blood can flow")
+        for node in np.intersect1d(self.inlets, self.outlets):
+            raise InputError("vessel inlet", node, "is an outlet too; it must be one or the other")
+
 
 @dataclass
 class Vessels:
     """The vessel wall as the exchange processes see it: one row per voxel that holds wall, in voxel order.
 
-    voxel: (walls,) flat voxel index, increasing; surface_um2: (walls,) wall area in it; arrays: further columns per wall,
-    last axis walls (`activity`: relative transcytotic activity; `endothelium`: (stage, form, walls) carriers in transit).
-    graph: None where only a rasterised wall is known.
+    voxel: (walls,) flat voxel index, increasing; surface_um2: (walls,) wall area in it; graph: None where only a rasterised
+    wall is known; arrays: further columns per wall, last axis walls (`perfused`: share of the wall that moving blood passes,
+    1 unless a process says otherwise; `activity`: relative transcytotic activity; `endothelium`: (stage, form, walls) carriers
+    in transit), and `segment_...` per segment of the graph.
     """
 
     voxel: NDArray[np.int64]
     surface_um2: NDArray[np.float64]
     arrays: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     graph: VesselGraph | None = None
+
+    def __post_init__(self) -> None:
+        self.arrays.setdefault("perfused", np.ones(len(self.voxel)))
