@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import tme_sim
 from tme_sim.state.errors import InputError, InputErrors, ModelError
@@ -23,7 +24,27 @@ LISTS = ("runs", "experiments", "nanoparticles", "tissues", "processes", "readou
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `tme-sim`; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    options, more = parser().parse_known_args(["run", "-m", *given[1:]] if given[:1] == ["sweep"] else given)
+    debug = "--debug" in given
+    try:
+        return _handle(["run", "-m", *given[1:]] if given[:1] == ["sweep"] else given)
+    except (InputError, InputErrors) as error:
+        return _complain(error.errors if isinstance(error, InputErrors) else [error], debug, WRONG_INPUT)
+    except ModelError as error:
+        return _complain([error], debug, FAILED)
+    except BrokenPipeError:  # who read the output has seen enough, as in `tme-sim list runs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        return _complain([OSError(f"the system refused to read or write{place}: {error.strerror or error}")], debug, FAILED)
+    except MemoryError as error:
+        return _complain([MemoryError(f"memory: there is too little of it; tme-sim plan says how much ({error})")], debug, FAILED)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _handle(given: Sequence[str]) -> int:
+    options, more = parser().parse_known_args(given)
     if not hasattr(options, "handle"):
         parser().print_help()
         return DONE
@@ -31,25 +52,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if getattr(options, "threads", None):
         # numba takes its ceiling from the environment when it is imported, and --threads may exceed the cores
         os.environ.setdefault("NUMBA_NUM_THREADS", str(max(options.threads, os.cpu_count() or 1)))
-    try:
-        return int(options.handle(options))
-    except (InputError, InputErrors) as error:
-        return _complain(error.errors if isinstance(error, InputErrors) else [error], options.debug, WRONG_INPUT)
-    except ModelError as error:
-        return _complain([error], options.debug, FAILED)
-    except OSError as error:
-        place = f" {error.filename}" if error.filename else ""
-        return _complain(
-            [OSError(f"the system refused to read or write{place}: {error.strerror or error}")], options.debug, FAILED
-        )
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return int(options.handle(options))
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line, as all others are told."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise it as InputError, with the nearest spelling of a choice."""
+        from tme_sim.config.keys import choice_of
+
+        if found := re.fullmatch(r"argument (\S+): invalid choice: '?(.*?)'? \(choose from (.*)\)", message):
+            choices = [name.strip(" '") for name in found[3].split(",")]
+            raise InputError(found[1].lower(), found[2], choice_of(found[2], choices))
+        if found := re.fullmatch(r"argument (\S+): (.*)", message):
+            raise InputError(found[1].partition("/")[0], None, found[2])
+        if found := re.fullmatch(r"the following arguments are required: ([^,]+).*", message):
+            raise InputError(self.prog, None, f"needs {found[1]}; {self.prog} --help")
+        raise InputError(self.prog, None, message)
 
 
 def parser() -> argparse.ArgumentParser:
     """The commands and flags of interface.md that this version has."""
-    top = argparse.ArgumentParser(
+    top = _Parser(
         prog="tme-sim",
+        allow_abbrev=False,
         description="An agent-based in silico tumour microenvironment for cancer nanomedicine.",
         epilog="key=value changes the science, --flag changes how the command behaves. Start with: tme-sim run quick",
     )
@@ -62,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
     run.add_argument("--quiet", action="store_true", help="no progress, no closing table")
     run.add_argument("--launcher", choices=["local"], default="local", help="where a sweep runs")
-    run.add_argument("--workers", type=_positive, default=1, metavar="N", help="runs of a sweep at a time")
+    run.add_argument("--workers", type=_positive, metavar="N", help="runs of a sweep at a time")
     run.add_argument("--retry", action="store_true", help="in a sweep, run failed jobs again")
     _what(
         _command(commands, "plan", "what a run would be: configuration, number mode, time, memory, files; nothing is run", _plan)
@@ -89,7 +116,7 @@ def parser() -> argparse.ArgumentParser:
     listing = _command(commands, "list", "what there is to choose from", _list)
     listing.add_argument("kind", choices=LISTS)
     explain = _command(commands, "explain", "one key: value, unit, range, default, meaning, source, who reads it", _explain)
-    explain.add_argument("key")
+    explain.add_argument("key", metavar="KEY")
     _what(explain, "in_experiment")
     _command(commands, "doctor", "check this installation and machine", _doctor)
     return top
@@ -100,14 +127,12 @@ def _take_words(options: argparse.Namespace, more: Sequence[str]) -> None:
     words = getattr(options, "what", None) or getattr(options, "in_experiment", None) or []
     flags = [word for word in more if word.startswith("-")]
     if flags or (more and not (hasattr(options, "what") or hasattr(options, "in_experiment"))):
-        parser().error(f"unrecognised: {' '.join(flags or more)}; tme-sim COMMAND --help lists the flags")
+        raise InputError((flags or list(more))[0], None, "is unknown here; tme-sim COMMAND --help lists what there is")
     options.what = options.in_experiment = [*words, *more]
 
 
-def _command(
-    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, text: str, handle: object
-) -> argparse.ArgumentParser:
-    made = commands.add_parser(name, help=text, description=text)
+def _command(commands: argparse._SubParsersAction[_Parser], name: str, text: str, handle: object) -> argparse.ArgumentParser:
+    made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     made.set_defaults(handle=handle)
     return made
@@ -125,24 +150,42 @@ def _what(command: argparse.ArgumentParser, name: str = "what") -> None:
 
 def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text}: must be a whole number, 1 or more")
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text}")
     return int(text)
 
 
 def _request(options: argparse.Namespace, words: Sequence[str]) -> Request:
     from tme_sim.config.load import request
 
+    keys = [word.partition("=")[0].lstrip("+") for word in words if "=" in word]
+    if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
+        raise InputErrors([InputError(key, None, "is set more than once; which of its values is meant?") for key in twice])
     return request(words, from_run=options.from_run, extensions=options.extension)
 
 
 def _run(options: argparse.Namespace) -> int:
     from tme_sim import console
 
+    _refuse_together(options)
     if options.multirun:
         from tme_sim.sweep import sweep
 
         return console.sweep(sweep, options, _request(options, options.what))
-    return console.run(options, None if options.resume else _request(options, options.what))
+    return console.run(options, _request(options, options.what) if options.resume is None else None)
+
+
+def _refuse_together(options: argparse.Namespace) -> None:
+    """Flags and words that would be passed over in silence beside others."""
+    if options.resume is not None:
+        beside = {"-m": options.multirun, "--out": options.out, "--from": options.from_run}
+        given = [*options.what, *[flag for flag, value in beside.items() if value]]
+        if given:
+            told = "goes on with the run as it was; give no experiment, overrides, --out, --from or -m beside it"
+            raise InputError("--resume", " ".join([options.resume, *given]), told)
+    if not options.multirun:
+        for flag, value in {"--workers": options.workers, "--retry": options.retry}.items():
+            if value:
+                raise InputError(flag, None if value is True else value, "is for sweeps; add -m")
 
 
 def _plan(options: argparse.Namespace) -> int:

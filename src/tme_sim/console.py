@@ -43,8 +43,8 @@ def run(options: argparse.Namespace, request: Request | None) -> int:
     data = options.data
     if request is None:
         folder = find_run(options.resume)
-        loaded = reopen(folder)
         earlier = RunStore.open(folder).read_json("run.json")
+        loaded = reopen(folder)
         if earlier["status"] == "done":
             raise InputError("--resume", folder, "this run is done; nothing is left to resume")
         data = data or (Path(earlier["data"]) if earlier.get("data") else None)
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace, request: Request | None) -> int:
         loaded = load(request)
         _refuse_unsupported(loaded)
         folder = options.out or runner.new_folder(loaded.config, Path("runs"))
-    console = Console(stderr=True, quiet=options.quiet)
+    console = Console(stderr=True, quiet=options.quiet, markup=False, emoji=False)
     with _progress(console, loaded.config.name) as show:
         outcome = runner.execute(
             loaded.config,
@@ -84,7 +84,7 @@ def _refuse_unsupported(loaded: Loaded) -> None:
 
 def _closing(outcome: runner.Outcome) -> None:
     """Where the particles are, by route, and what to do next."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False, emoji=False)
     table = Table(title="Where the particles are (whole tumour, whole body)", title_justify="left")
     table.add_column("compartment")
     shown = [route for route in ROUTES if any((row.get(route) or 0) > 0 for row in outcome.where)] or list(ROUTES[1:3])
@@ -156,7 +156,7 @@ def sweep(start: Callable[..., int], options: argparse.Namespace, request: Reque
         request,
         out=options.out,
         data=options.data,
-        workers=options.workers,
+        workers=options.workers or 1,
         threads=options.threads,
         retry=options.retry,
         say=(lambda line: None) if options.quiet else print,
@@ -228,9 +228,7 @@ def study(options: argparse.Namespace) -> int:
     names = [word for word in options.what if "=" not in word]
     settings = dict(word.split("=", 1) for word in options.what if "=" in word)
     if len(names) != 1 or set(settings) - {"variant"}:
-        raise InputError(
-            "study", " ".join(options.what), "takes one NAME or study.yaml, and variant=small or full"
-        )
+        raise InputError("study", " ".join(options.what), "takes one NAME or study.yaml, and variant=small or full")
     chosen = read_study(names[0], settings.get("variant", "full"))
     done = run_study(
         chosen,

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from importlib.metadata import version
@@ -103,7 +103,7 @@ def execute(
     if resume:
         arrays, content = store.load_checkpoint()
         restore(built.state, arrays, content["tick"])
-        recorder.reload(content["time_s"])
+        recorder.reload(content["time_s"], content["residual"])
         facts["resumed_from"] = content["time_s"]
     else:
         store.write_text(
@@ -123,12 +123,15 @@ def execute(
             checkpointer.save(built.state, simulation.time_s)
             mark("interrupted", at_s=simulation.time_s)
             return Outcome(folder, "interrupted", built=built)
+        if built.state.tick % recorder.every:  # the end is recorded, whatever the interval
+            recorder.record(built.state, simulation.time_s)
         recorder.flush()
         summary = summary_of(config, built, recorder, before_s + time.monotonic() - started)
         store.write_json("summary.json", summary)
         mark("done")
-    except ModelError as error:
-        mark("failed", error=str(error), at_s=simulation.time_s)
+    except (ModelError, OSError, MemoryError) as error:
+        with suppress(OSError):  # on a full disk it stays "running", as after a kill; what was recorded is there
+            mark("failed", error=str(error), at_s=simulation.time_s)
         raise
     return Outcome(folder, "done", summary, where_by_route(built.state), built)
 

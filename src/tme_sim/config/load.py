@@ -98,7 +98,13 @@ def study_file(path: Path) -> dict[str, Any]:
 
 def reopen(folder: Path) -> Loaded:
     """The configuration that a run was started with."""
-    return validated(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+    try:
+        content = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        content = None
+    if not isinstance(content, dict):
+        raise InputError("run", folder, "has no config.yaml that can be read; start it again")
+    return validated(content)
 
 
 def _load_extension(module: str) -> None:

@@ -37,7 +37,10 @@ class RunStore:
         """A new run in an empty or new folder."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise InputError("--out", folder, "must be a new or empty folder; this one holds something already")
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError("--out", folder, f"must be a folder that can be made; {error.strerror}") from None
         return cls(folder)
 
     @classmethod
@@ -45,7 +48,8 @@ class RunStore:
         """An existing run of a format that this version reads."""
         store = cls(folder)
         try:
-            found = store.read_json("run.json")["format"]
+            content = store.read_json("run.json")
+            found, _ = content["format"], content["status"]
         except (OSError, ValueError, KeyError, TypeError):
             raise InputError("run", folder, "must be a run folder, one that holds run.json") from None
         if not isinstance(found, int) or found > FORMAT:
