@@ -9,7 +9,7 @@ import platform
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -59,10 +59,23 @@ class Outcome:
     built: Built | None = None
 
 
-def config_hash(config: Config) -> str:
-    """Hash of what decides the science: equal for equal quantities however they were spelt."""
-    content = {key: value for key, value in dump(config).items() if key not in NOT_HASHED}
+def config_hash(config: Config, inputs: Mapping[str, str] | None = None) -> str:
+    """Hash of what decides the science: equal for equal quantities however they were spelt; `inputs` are the files' digests."""
+    content = {key: value for key, value in dump(config).items() if key not in NOT_HASHED} | dict(inputs or {})
     return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
+
+
+def input_digests(config: Config, data: Path | None) -> dict[str, str]:
+    """Key → digest of the file that it names, for the files that a run reads; a missing one is told when the run is built."""
+    named = {f"tissue.{key}": config.tissue.values[key] for key in getattr(config.tissue.cls, "files", ())}
+    named["nanoparticle.clearance.curve"] = config.nanoparticle.clearance.curve
+    found = {}
+    for key, name in named.items():
+        places = [folder / name for folder in (Path(), data) if name and folder is not None]
+        if file := next((place for place in places if place.is_file()), None):
+            with file.open("rb") as content:
+                found[key] = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
+    return found
 
 
 def new_folder(config: Config, base: Path) -> Path:
@@ -182,6 +195,7 @@ def _facts(config: Config, built: Built, threads: int, data: Path | None) -> dic
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
         "threads": threads,
         "data": str(data.resolve()) if data else None,
+        "inputs": input_digests(config, data),
         "versions": {"tme_sim": tme_sim.__version__, "python": platform.python_version()}
         | {name: version(name) for name in LIBRARIES},
         "machine": f"{platform.system()} {platform.machine()}",

@@ -10,7 +10,7 @@ import html
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import as_completed
+from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tme_sim.config.load import Loaded, Request, load, validated
 from tme_sim.config.overrides import expand
 from tme_sim.config.schema import dump
 from tme_sim.files.run_store import RunStore
-from tme_sim.runner import config_hash, execute
+from tme_sim.runner import config_hash, execute, input_digests
 from tme_sim.state.errors import InputError, InputErrors, ModelError
 from tme_sim.state.state import NumberMode
 
@@ -61,13 +61,27 @@ def sweep(
     jobs = make_jobs(asked, data)
     name = jobs[0].config["name"]
     folder = out or Path("sweeps") / name / time.strftime("%Y%m%d-%H%M%S")
+    _open(folder)
     opened(folder)
     try:
         run_jobs(jobs, folder, data=data, workers=workers, threads=threads, retry=retry, say=say)
+    except KeyboardInterrupt:
+        say(f"interrupted; the same command with --out {folder} goes on")
+        raise
     finally:
         table = write_table(jobs, folder)
     say(f"table: {folder / 'sweep.parquet'} and sweep.html")
     return int((table["status"] == "failed").any())
+
+
+def _open(folder: Path) -> None:
+    """Make the sweep's folder; one that holds a single run is refused."""
+    if (folder / "run.json").exists():
+        raise InputError("--out", folder, "holds a single run; a sweep needs a folder of its own")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError("--out", folder, f"must be a folder that can be made; {error.strerror}") from None
 
 
 def run_jobs(
@@ -104,21 +118,26 @@ def make_jobs(asked: Request, data: Path | None = None) -> list[Job]:
         except InputErrors as found:
             errors += [error for error in found.errors if str(error) not in map(str, errors)]
             continue
-        made += _replicates(replace(loaded, user_set=tuple(word.split("=")[0] for word in overrides)), overrides)
+        made += _replicates(replace(loaded, user_set=loaded.user_set[: len(overrides)]), overrides)
     if errors:
         raise InputErrors(errors)
     number = one_number_mode([loaded for loaded, _ in made], data)
     jobs: dict[str, Job] = {}
     for loaded, words in made:
         config = replace(loaded.config, number=number) if loaded.config.number == "auto" else loaded.config
-        job = job_of(replace(loaded, config=config), words)
+        job = job_of(replace(loaded, config=config), words, data)
         jobs.setdefault(job.hash, job)
     return list(jobs.values())
 
 
-def job_of(loaded: Loaded, overrides: dict[str, str]) -> Job:
-    """A validated configuration as a job; `overrides` are what tells it from the others."""
-    return Job(overrides, config_hash(loaded.config), dump(loaded.config) | {"sources": loaded.sources}, loaded.user_set)
+def job_of(loaded: Loaded, overrides: dict[str, str], data: Path | None = None) -> Job:
+    """A validated configuration as a job; `overrides` are what tells it from the others. Other input files are another job."""
+    return Job(
+        overrides,
+        config_hash(loaded.config, input_digests(loaded.config, data)),
+        dump(loaded.config) | {"sources": loaded.sources},
+        loaded.user_set,
+    )
 
 
 def one_number_mode(runs: list[Loaded], data: Path | None) -> NumberMode:
@@ -134,7 +153,7 @@ def _replicates(loaded: Loaded, overrides: list[str]) -> Iterator[tuple[Loaded, 
     several = loaded.config.replicates > 1
     for number in range(loaded.config.replicates):
         config = replace(loaded.config, seed=loaded.config.seed + number, replicates=1, report=False)
-        words = dict(word.split("=", 1) for word in overrides)
+        words = dict(word.lstrip("+").split("=", 1) for word in overrides)
         yield replace(loaded, config=config), words | ({"seed": str(config.seed)} if several else {})
 
 
@@ -167,6 +186,9 @@ def _results(jobs: list[Job], folder: Path, data: Path | None, workers: int, thr
     try:
         for future in as_completed([pool.submit(run_job, job, folder, data, threads) for job in jobs]):
             yield future.result()
+    except BrokenExecutor:
+        told = "a worker was killed, perhaps for want of memory; the same command with --out FOLDER goes on, with fewer --workers"
+        raise ModelError(f"sweep: {told}") from None
     except KeyboardInterrupt:
         pool.shutdown(wait=True, kill_workers=True)
         raise

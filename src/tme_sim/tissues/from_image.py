@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,8 @@ class FromImage(Tissue):
 
     What does not fill whole sites at the far edges is left out. Nuclei give the relative density of cells, not a count.
     """
+
+    files: ClassVar = ("vessels", "tumor", "nuclei")  # the keys that name input files
 
     vessels: str = parameter("volume whose voxels above 0 are vessel")
     tumor: str | None = parameter("volume whose voxels above 0 are tumour; null: everything", default=None)
