@@ -114,7 +114,7 @@ def two_patches(make_state, add_cells, number):
 @pytest.mark.parametrize("number", ["stochastic", "continuum"])
 def test_patches_that_count_differently_balance_together(make_state, add_cells, advance, number):
     state, processes = two_patches(make_state, add_cells, number)
-    advance(state, processes, 60, 500)
+    advance(state, processes, 60, 200)
     assert audit(state) <= (0 if number == "stochastic" else RELATIVE_TOLERANCE)
     per_patch = sum(amounts.sum(axis=(1, 2)) for amounts in lattice_amounts(state).values()) + state.ledger.degraded.sum(
         axis=(1, 2)

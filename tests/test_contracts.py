@@ -15,15 +15,19 @@ from tme_sim.state.state import flatten
 from tme_sim.state.variables import VARIABLES
 
 PROCESSES = known("process")
+ALL = f"processes=[{','.join(PROCESSES)}]"
 NUMBERS = ("stochastic", "continuum")
+EVERYTHING = f"processes=[{','.join(PROCESSES)}]"
 STEPS = 100  # enough that every place holds something
+RANDOM_EVEN_FOR_AMOUNTS = ("perfusion",)
+SIGNED = ("vessels.segment_flow_um3_per_s", "vessels.segment_velocity_um_per_s")
 
 
 @pytest.fixture(scope="module", params=NUMBERS)
 def filled(request, configure):
     """A run of all processes after a while, with its configuration."""
     fast = ("nanoparticle.uptake.macrophages.degradation=1/h", "nanoparticle.uptake.macrophages.maturation=10/h")
-    config = configure(f"number={request.param}", "protocol.dose=1e13particles", "seed=5", *fast)
+    config = configure(EVERYTHING, f"number={request.param}", "protocol.dose=1e13particles", "seed=5", *fast)
     start = build(config)
     simulation = Simulation(start.state, start.processes, [], config.step_s, config.seed)
     for _ in range(STEPS):
@@ -36,11 +40,23 @@ def apply(process: Process, state, step_s, seed=5, name="name"):
     process.step(view, step_s, Streams(seed, name, state.tick))
 
 
-def test_the_filled_state_holds_carriers_in_every_variable(filled):
+def entry(variable):
+    """Unit and meaning of a variable in the glossary, which writes NAME for whatever a configuration may name."""
+    home, key = variable.split(".", 1)
+    general = f"populations.NAME.{key.split('.')[-1]}" if home == "populations" else f"{home}.NAME"
+    return VARIABLES.get(variable) or VARIABLES.get(general)
+
+
+def is_carrier(variable):
+    return variable.startswith("ledger.") or "carriers" in (entry(variable) or ("", ""))[1]
+
+
+def test_the_filled_state_holds_carriers_wherever_they_can_be(filled):
     """The tests below would show little on empty arrays."""
     assert set(filled[0].processes) == set(PROCESSES)
     for name, array in flatten(filled[0].state).items():
-        assert array.any(), name
+        assert array.any() or not is_carrier(name), name
+    assert sum(map(is_carrier, flatten(filled[0].state))) > 15
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -52,12 +68,15 @@ def test_no_time_changes_nothing(filled, digests, name):
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_the_same_seed_gives_the_same_bits_and_another_one_other_draws(filled, digests, name):
-    one, same, other = (copy.deepcopy(filled[0].state) for _ in range(3))
-    for state, seed in ((one, 5), (same, 5), (other, 6)):
-        apply(filled[0].processes[name], state, 600.0, seed)
-    assert digests(one) == digests(same)
-    assert (digests(one) == digests(other)) == (one.number == "continuum")
+def test_the_same_seed_gives_the_same_bits_and_another_one_moves_others(filled, digests, name):
+    process, found = filled[0].processes[name], []
+    for seed in (5, 5, 6):
+        state = copy.deepcopy(filled[0].state)
+        apply(process, state, 600.0, seed)
+        found.append(digests(state))
+    assert found[0] == found[1]
+    if any(is_carrier(variable) for variable in process.writes):
+        assert (found[0] == found[2]) == (state.number == "continuum")
 
 
 @pytest.mark.parametrize("name", PROCESSES)
@@ -71,23 +90,25 @@ def test_a_fresh_instance_does_what_a_used_one_does(filled, digests, name):
 
 
 @pytest.mark.parametrize("name", PROCESSES)
-def test_everything_stays_finite_and_none_is_owed(filled, name):
+def test_everything_stays_finite_and_no_carrier_is_owed(filled, name):
     state = copy.deepcopy(filled[0].state)
     for _ in range(5):
         apply(filled[0].processes[name], state, 3600.0)
         state.tick += 1
     for variable, array in flatten(state).items():
         assert np.isfinite(array).all(), variable
-        assert array.min(initial=0) >= 0, variable
+        assert variable in SIGNED or array.min(initial=0) >= 0, variable
 
 
 @pytest.mark.parametrize("name", PROCESSES)
 def test_only_what_is_declared_changes(filled, digests, name):
     """The ledger is tallied by whoever moves something between body and lattice; it is no variable of any process."""
     process, state = filled[0].processes[name], copy.deepcopy(filled[0].state)
-    before = digests(state)
-    apply(process, state, 300.0)
-    after = digests(state)
+    before = after = digests(state)
+    while after == before and state.tick < STEPS + 500:  # vessels rarely shut
+        state.tick += 1
+        apply(process, state, 300.0)
+        after = digests(state) | {"tick": before["tick"]}
     changed = {variable for variable in after if after[variable] != before.get(variable)}
     assert changed
     assert {variable for variable in changed if not variable.startswith("ledger.")} <= process.writes
@@ -138,9 +159,7 @@ def test_what_is_declared_exists_and_is_in_the_glossary(filled, name):
     assert process.reads | process.writes <= arrays
     assert not process.reads & process.writes
     for variable in process.reads | process.writes:
-        home, key = variable.split(".", 1)
-        general = f"populations.NAME.{key.split('.')[-1]}" if home == "populations" else f"{home}.NAME"
-        assert {variable, general} & set(VARIABLES), variable
+        assert entry(variable), variable
 
 
 WITHOUT_WAY_BACK = "processes=[circulation,transcytosis,transport,binding,uptake,release]"
@@ -164,10 +183,12 @@ def test_switching_a_process_off_leaves_the_draws_of_the_others(simulate, digest
 
 
 def test_switching_a_process_off_leaves_what_the_others_drew_at_the_start(built, digests):
-    whole = digests(built("number=stochastic").state)
+    start = built(ALL, "number=stochastic")
+    whole = digests(start.state)
     for off in PROCESSES:
         if off == "circulation":  # without plasma nothing can enter, and the configuration is refused
             continue
-        part = digests(built("number=stochastic", f"processes.{off}.enabled=false").state)
+        part = digests(built(ALL, "number=stochastic", f"processes.{off}.enabled=false").state)
         assert len(part) >= len(whole) - 5
-        assert {name: whole[name] for name in part} == part
+        others = part.keys() - start.processes[off].writes
+        assert {name: whole[name] for name in others} == {name: part[name] for name in others}

@@ -178,6 +178,21 @@ def test_a_cell_without_space_around_it_keeps_what_it_has(make_state, add_cells,
     assert held(state) == 1000
 
 
+def test_cells_draw_by_their_ids_and_not_by_their_rows(make_state, add_cells, advance):
+    found = []
+    for turned in (False, True):
+        state = make_state((1, 2, 3), "stochastic")
+        cells = add_cells(state, "macrophages", np.arange(6))
+        cells["cargo"][...] = np.random.default_rng(0).integers(0, 1000, cells["cargo"].shape)
+        state.fields["nanoparticle"][...] = 500
+        if turned:
+            cells.columns = {name: column[::-1].copy() for name, column in cells.columns.items()}
+        advance(state, uptake(macrophages=card(exocytosis=1e-4, maturation=1e-4, degradation=1e-4)), 1000, 3)
+        found.append((cells["cargo"][np.argsort(cells["id"])], state.fields["nanoparticle"], state.ledger.degraded))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_whole_particles_are_taken_up_with_the_mean_of_real_amounts(make_state, add_cells, advance):
     """Each of 10^7 particles is inside with the same chance: |z| < 4 has probability 1 - 6e-5."""
     found = {}
