@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from string import Template
 
@@ -72,7 +73,9 @@ def write_report(run: RunFolder, meanings: Mapping[str, str] | None = None) -> P
     meanings: key of the configuration → what it means; keys inside mappings may be given with NAME. What the run did not
     record (`record.level`) is left out and named.
     """
-    drawn, missing = figures(run)
+    with ThreadPoolExecutor(1) as beside:  # a child process that takes a second
+        graphics = beside.submit(preflight) if (run.folder / "fields.zarr").exists() else None
+        drawn, missing = figures(run)
     folder = run.folder / "figures"
     folder.mkdir(exist_ok=True)
     store = RunStore(folder)
@@ -82,7 +85,7 @@ def write_report(run: RunFolder, meanings: Mapping[str, str] | None = None) -> P
     sections = [
         _asked(run),
         _found(run),
-        _scene(run),
+        _scene(run, graphics.result()) if graphics else None,
         _where(run),
         _figures(drawn, missing),
         _parameters(run, meanings or {}),
@@ -129,7 +132,7 @@ def _found(run: RunFolder) -> Html | None:
     if not summary:
         return None
     spread = summary.get("tumor_percent_id_per_g_patch_sd")
-    more = {"tumor_percent_id": f" of {number(summary['tumor_mass_g'])} g"}
+    more = {"tumor_percent_id": f" of {number(summary['tumor_mass_g'])}\u00a0g"}
     if spread is not None:
         more["tumor_percent_id_per_g_without_blood"] = f" (± {number(spread, 2)} between patches)"
     tiles = []
@@ -141,11 +144,8 @@ def _found(run: RunFolder) -> Html | None:
     return tag("section", tag("h2", "What came out"), tag("dl", *tiles, class_="tiles"))
 
 
-def _scene(run: RunFolder) -> Html | None:
+def _scene(run: RunFolder, missing: str | None) -> Html:
     """The 3D picture, or one line that says why there is none."""
-    if not (run.folder / "fields.zarr").exists():
-        return None
-    missing = preflight()
     if missing is not None:
         return _note(f"No 3D picture. {missing}")
     from tme_sim.views.scene import screenshot
