@@ -55,6 +55,8 @@ def summarise(
         "penetration_half_distance_um": penetration_half_distance_um(state),
         "tumor_mass_g": tumor_mass_g,
         "tumor_percent_id_per_g_patch_sd": patch_sd(state, tumor_mass_g),
+        "perfused_fraction": perfused_fraction(state),
+        "blood_velocity_um_per_s": blood_velocity_um_per_s(state),
     }
     entered = _whole_tumor(state.ledger.entered, state).sum(axis=1)
     for route in ROUTES[1:]:
@@ -72,6 +74,28 @@ def patch_sd(state: State, tumor_mass_g: float) -> Number:
     share = volume / volume.sum()
     level = 100 * held / float(sum(state.ledger.injected.tolist())) / (share * tumor_mass_g)
     return float(np.sqrt(np.sum(share * (level - np.sum(share * level)) ** 2)))
+
+
+def perfused_fraction(state: State) -> Number:
+    """Share of the whole tumour's vessel wall that moving blood passes; null where flow is not computed."""
+    vessels = state.vessels
+    if vessels is None or "segment_flow_um3_per_s" not in vessels.arrays:
+        return None
+    weight = vessels.surface_um2 * state.lattice.copies[state.lattice.patch_of_voxel(vessels.voxel)]
+    return _ratio(float(np.sum(weight * vessels.arrays["perfused"].astype(np.float64))), float(weight.sum()))
+
+
+def blood_velocity_um_per_s(state: State) -> Number:
+    """Mean speed of blood along the length of all vessels that carry any, patches by their copies; null without flow."""
+    vessels = state.vessels
+    if vessels is None or vessels.graph is None or "segment_velocity_um_per_s" not in vessels.arrays:
+        return None
+    graph, lattice = vessels.graph, state.lattice
+    speed = np.abs(vessels.arrays["segment_velocity_um_per_s"].astype(np.float64))
+    plane = (graph.nodes_um[graph.segments, 0].mean(axis=1) / lattice.voxel_um).astype(np.int64)
+    patch = lattice.patch_of_voxel(np.clip(plane, 0, lattice.voxels[0] - 1) * lattice.voxels[1] * lattice.voxels[2])
+    weight = graph.length_um * lattice.copies[patch] * (speed > 0)
+    return _ratio(float(np.sum(weight * speed)), float(weight.sum()))
 
 
 def where_by_route(state: State) -> list[dict[str, Any]]:

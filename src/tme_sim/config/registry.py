@@ -14,6 +14,10 @@ KINDS: dict[str, dict[str, str]] = {
     },
     "process": {
         "circulation": "tme_sim.processes.circulation:Circulation",
+        "perfusion": "tme_sim.processes.perfusion:Perfusion",
+        "interstitial_flow": "tme_sim.processes.interstitial_flow:InterstitialFlow",
+        "oxygen": "tme_sim.processes.oxygen:Oxygen",
+        "acidity": "tme_sim.processes.acidity:Acidity",
         "gaps": "tme_sim.processes.gaps:Gaps",
         "transcytosis": "tme_sim.processes.transcytosis:Transcytosis",
         "transport": "tme_sim.processes.transport:Transport",

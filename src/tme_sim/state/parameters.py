@@ -28,6 +28,10 @@ UNITS = {
     "g_per_mL": "g/mL",
     "g_per_mol": "g/mol",
     "mmHg": "mmHg",
+    "mmHg_per_s": "mmHg/s",
+    "um_per_mmHg_s": "um/mmHg/s",
+    "per_mmHg_s": "1/mmHg/s",
+    "mmHg_per_um": "mmHg/um",
     "Pa_s": "Pa*s",
     "C": "degC",
 }
