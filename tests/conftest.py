@@ -124,3 +124,15 @@ def digests() -> Callable[[State], dict[str, str]]:
         return {name: hashlib.sha256(f"{a.dtype}{a.shape}".encode() + a.tobytes()).hexdigest()[:16] for name, a in arrays.items()}
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _no_report(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report takes seconds: only tests that ask for `reports` write it."""
+    if "reports" not in request.fixturenames:
+        monkeypatch.setattr("tme_sim.runner.report_on", lambda folder, say: None)
+
+
+@pytest.fixture
+def reports() -> None:
+    """Asked for by tests that want the report."""

@@ -53,10 +53,9 @@ class Run(RunFolder):
 
     def report(self) -> Path:
         """Write `report.html` anew."""
-        from tme_sim.views.report import write_report
+        from tme_sim.runner import report_on
 
-        written: Path = write_report(self)
-        return written
+        return report_on(self.folder, print) or self.folder
 
     def _repr_html_(self) -> str:
         rows = [(key, self.summary.get(key)) for key in SHOWN if self.summary.get(key) is not None]
@@ -75,7 +74,7 @@ def run(
     threads: int | None = None,
 ) -> Run:
     """Simulate and return the run. Overrides are {key: value}, values as on the command line; raises InputErrors, ModelError."""
-    loaded = load(_request(experiment, overrides, seed))
+    loaded = load(request(experiment, overrides, seed))
     folder = Path(out) if out else new_folder(loaded.config, Path("runs"))
     outcome = execute(loaded.config, folder, data=_path(data), threads=threads, user_set=loaded.user_set, sources=loaded.sources)
     if outcome.status == "interrupted":
@@ -93,7 +92,7 @@ def plan(
     threads: int | None = None,
 ) -> Plan:
     """What `run` with the same arguments would cost; nothing is run (`out` is accepted and not used)."""
-    return make_plan(load(_request(experiment, overrides, seed)), data=_path(data), threads=threads)
+    return make_plan(load(request(experiment, overrides, seed)), data=_path(data), threads=threads)
 
 
 def sweep(
@@ -138,7 +137,8 @@ def seconds(time: str | float | None) -> float | None:
     return float(time)
 
 
-def _request(experiment: str | Path | None, overrides: Overrides | None, seed: int | None) -> Request:
+def request(experiment: str | Path | None, overrides: Overrides | None, seed: int | None) -> Request:
+    """The arguments of `run` as the command line would have them."""
     words = [f"{key}={_word(value)}" for key, value in (overrides or {}).items()]
     return Request(_experiment(experiment), (*words, *([f"seed={seed}"] if seed is not None else [])))
 

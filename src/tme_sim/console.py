@@ -76,8 +76,6 @@ def run(options: argparse.Namespace, request: Request | None) -> int:
 
 
 def _refuse_unsupported(loaded: Loaded) -> None:
-    if loaded.config.report:
-        raise InputError("report", "true", "this version writes no report yet; false")
     if loaded.config.replicates > 1:
         raise InputError("replicates", loaded.config.replicates, "is for sweeps; add -m, or leave it at 1")
 
@@ -103,8 +101,11 @@ def _closing(outcome: runner.Outcome) -> None:
     s = outcome.summary
     console.print(f"ledger residual {s['ledger_residual']:g}, {s['wall_s']:.1f} s, {s['peak_memory_mb']:.0f} MB")
     console.print(f"\nThe run is in {outcome.folder}", soft_wrap=True)
+    if (outcome.folder / "report.html").exists():
+        console.print(f"Report: {outcome.folder / 'report.html'}", soft_wrap=True)
     console.print(
-        "Next:\n  tme-sim list runs\n  tme-sim run --from last seed=2\n  tme-sim explain nanoparticle.hydrodynamic_diameter"
+        f"Next:\n  tme-sim view {outcome.folder} --screenshot scene.png\n  tme-sim run --from {outcome.folder} seed=2\n"
+        "  tme-sim explain nanoparticle.hydrodynamic_diameter"
     )
 
 

@@ -24,11 +24,12 @@ from tme_sim.analysis.measures import summarise, where_by_route
 from tme_sim.config.build import Built, build
 from tme_sim.config.schema import dump
 from tme_sim.config.settings import NOT_HASHED, Config
+from tme_sim.files.run_folder import RunFolder
 from tme_sim.files.run_store import FORMAT, RunStore
 from tme_sim.numerics.threads import set_threads
 from tme_sim.recording import Checkpointer, RunRecorder
 from tme_sim.simulation import Simulation, ticks
-from tme_sim.state.errors import ModelError
+from tme_sim.state.errors import InputError, ModelError
 from tme_sim.state.state import State, restore
 from tme_sim.state.substance import particle_mass_g
 
@@ -146,7 +147,22 @@ def execute(
         with suppress(OSError):  # on a full disk it stays "running", as after a kill; what was recorded is there
             mark("failed", error=str(error), at_s=simulation.time_s)
         raise
+    if config.report:
+        report_on(folder, say)
     return Outcome(folder, "done", summary, where_by_route(built.state), built)
+
+
+def report_on(folder: Path, say: Callable[[str], None]) -> Path | None:
+    """Write the run's report; where that cannot be done the run is none the worse for it, and a line says why."""
+    from tme_sim.config.explain import all_rows
+    from tme_sim.config.load import reopen
+    from tme_sim.views.report import write_report
+
+    try:
+        return write_report(RunFolder(folder), {row.key: row.meaning for row in all_rows(reopen(folder))})
+    except (InputError, OSError) as error:
+        say(f"no report: {error}")
+        return None
 
 
 def summary_of(config: Config, built: Built, recorder: RunRecorder, wall_s: float) -> dict[str, Any]:

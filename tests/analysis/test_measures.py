@@ -130,7 +130,7 @@ def test_an_exponential_profile_has_its_half_distance(make_state, refinement):
 
 def test_around_a_lone_vessel_the_shells_are_centred_on_their_distances(make_state):
     """Distances to a line are no multiples of the voxel: shells half a voxel off would shift the answer by as much."""
-    state = tissue(make_state, (2, 41, 41))
+    state = tissue(make_state, (52, 41, 41))
     state.fields["wall_surface_um2"][:, 20, 20] = 1.0
     y, x = np.indices((41, 41)) - 20
     state.fields["nanoparticle"][GAP, 0] = np.exp(-15 * np.hypot(y, x) / 150.0)

@@ -7,16 +7,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
+from tme_sim.analysis.profiles import Tissue, holds_vessel, profile
 from tme_sim.state.ledger import lattice_amounts, whole_body
 from tme_sim.state.state import State
 from tme_sim.state.variables import FORMS, ROUTES
 
 EXTRACELLULAR = ("interstitium", "bound")
 PHAGOCYTES = ("macrophages", "phagocytes")
-UNRESOLVED_VOXELS = 3
-"""A length shorter than this many voxels is not resolved and reported as null."""
 
 Number = float | int | None
 
@@ -145,12 +143,6 @@ def plasma_half_life_h(series: Iterable[Mapping[str, Any]]) -> Number:
     return float(np.log(2) / -slope / 3600) if slope < 0 else None
 
 
-def distance_to_vessel_um(state: State) -> NDArray[np.float64]:
-    """(z, y, x) distance of each voxel's centre to the nearest voxel that holds vessel."""
-    vessel = (state.fields["wall_surface_um2"] > 0) | (state.fields["lumen_fraction"] > 0.5)
-    return np.asarray(distance_transform_edt(~vessel)) * state.lattice.voxel_um
-
-
 def tissue_carriers(state: State) -> NDArray[np.float64]:
     """(z, y, x) carriers per voxel in interstitium, matrix and cells; a cell's cargo is spread over its site's voxels."""
     total = np.zeros(state.lattice.n_voxels)
@@ -166,23 +158,19 @@ def tissue_carriers(state: State) -> NDArray[np.float64]:
 
 
 def penetration_half_distance_um(state: State) -> Number:
-    """Distance from the vessels at which the mean carrier density falls to half of that at the vessels; null if it does not.
+    """Distance from the vessels at which the carriers per tissue fall to half of those at the vessels; null if they do not.
 
-    Null too where it is shorter than three voxels: such a length is not resolved.
+    Null too where it is shorter than three voxels: such a length is not resolved. The report's profile says the same.
     """
-    inside = state.fields["inside"] > 0
-    distance = distance_to_vessel_um(state)[inside]
-    carriers = tissue_carriers(state)[inside]
-    shell = np.floor(distance / state.lattice.voxel_um + 0.5).astype(int)
-    count, total = np.bincount(shell), np.bincount(shell, carriers)
-    density = np.divide(total, count, out=np.zeros(len(count)), where=count > 0)
-    below = np.flatnonzero((density < density[0] / 2) & (count > 0))
-    if density[0] == 0 or len(below) == 0:
-        return None
-    i = int(below[0])
-    step = (density[i - 1] - density[0] / 2) / (density[i - 1] - density[i])
-    half = float(i - 1 + step) * state.lattice.voxel_um
-    return half if half >= UNRESOLVED_VOXELS * state.lattice.voxel_um else None
+    lumen, lattice = state.fields["lumen_fraction"], state.lattice
+    graph = state.vessels.graph if state.vessels is not None else None
+    cylinders = None if graph is None else (graph.nodes_um[graph.segments], graph.radius_um)
+    slabs = list(zip(lattice.planes, lattice.copies.tolist(), strict=True))
+    holds = holds_vessel(lumen, state.fields["wall_surface_um2"])
+    tissue = Tissue(state.fields["inside"] > 0, lumen, holds, lattice.voxel_um, slabs, cylinders)
+    found = profile(tissue, {"all tissue": tissue_carriers(state)})
+    half = found.half_distance_um
+    return half if half is not None and half >= found.resolved_um else None
 
 
 def _whole_tumor(patches: NDArray[Any], state: State) -> NDArray[np.float64]:

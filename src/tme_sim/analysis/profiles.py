@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,9 +11,6 @@ from scipy.ndimage import distance_transform_edt
 
 from tme_sim.files.run_folder import RunFolder
 from tme_sim.numerics.distance import distance_to_cylinders, spread
-
-if TYPE_CHECKING:
-    import xarray
 
 Floats = NDArray[np.float64]
 
@@ -129,42 +125,73 @@ class Profile:
         return pd.DataFrame(columns | {"uniform_per_mm3": self.uniform_per_mm3})
 
 
-def penetration(run: RunFolder) -> Profile:
-    """The profile at the last recorded time: free and bound carriers and those in cells, without blood and vessel wall.
+@dataclass(frozen=True)
+class Tissue:
+    """What a profile is taken over, (z, y, x) per voxel: tumour, blood, vessels, and the patches with their copies.
 
-    The distance is from voxel centres to the cylinders of the vessel graph, or without one between voxel centres. A patch is
-    supplied by its own vessels only. Raises InputError where the run kept no fields.
+    cylinders: ends (segments, 2, 3) and radii of the vessel graph, None where there is none; slabs: planes and copies.
     """
-    fields = run.fields.isel(time=run.frame())
-    voxel_um, shape = float(fields.attrs["spacing_um"]), tuple(fields.sizes[axis] for axis in "zyx")
-    inside, lumen = (np.asarray(fields[name], float) for name in ("inside", "lumen_fraction"))
-    held = {part: np.asarray(fields[name].sum(("route", "form")), float) for part, name in _FIELDS if name in fields}
-    held["in cells"] = _in_cells(run, shape)
-    weight, places = np.zeros(shape), np.flatnonzero(inside.ravel() > 0)
+
+    inside: NDArray[np.bool_]
+    lumen: Floats
+    holds_vessel: NDArray[np.bool_]
+    voxel_um: float
+    slabs: list[tuple[slice, int]]
+    cylinders: tuple[Floats, Floats] | None
+
+
+def profile(tissue: Tissue, carriers: dict[str, Floats]) -> Profile:
+    """Density against distance of (z, y, x) carriers per voxel. A patch is supplied by its own vessels only."""
+    shape, voxel_um = tissue.inside.shape, tissue.voxel_um
+    places = np.flatnonzero(tissue.inside.ravel())
     places = places[spread(len(places), PLACES_MAX)]
-    distance_um, measured_to = np.full(len(places), np.inf), VOXELS if run.vessels is None else GRAPH
-    for planes, count in _slabs(run, shape[0]):
+    weight, distance_um = np.zeros(shape), np.full(len(places), np.inf)
+    for planes, count in tissue.slabs:
         weight[planes] = count
         own = (places >= planes.start * shape[1] * shape[2]) & (places < planes.stop * shape[1] * shape[2])
-        distance_um[own] = _to_vessels(run, fields, planes, voxel_um, places[own])
+        distance_um[own] = _to_vessels(tissue, planes, places[own])
     places, distance_um = places[np.isfinite(distance_um)], distance_um[np.isfinite(distance_um)]
     bin_of = np.floor(distance_um / voxel_um + 0.5).astype(np.int64)
     bins = int(bin_of.max(initial=0)) + 1
 
     def total(values: Floats) -> Floats:
-        return np.asarray(np.bincount(bin_of, (values * weight).ravel()[places], bins))
+        return np.asarray(np.bincount(bin_of, (values * weight).ravel()[places], bins), float)
 
     return Profile(
         np.asarray(np.arange(bins) * voxel_um, float),
         np.bincount(bin_of, minlength=bins),
-        total((1 - lumen) * voxel_um**3),
-        {part: total(values) for part, values in held.items()},
+        total((1 - tissue.lumen) * voxel_um**3),
+        {part: total(values) for part, values in carriers.items()},
         voxel_um,
-        measured_to,
+        VOXELS if tissue.cylinders is None else GRAPH,
     )
 
 
-_FIELDS = (("free", "nanoparticle"), ("bound", "bound"))
+def penetration(run: RunFolder) -> Profile:
+    """The profile at the last recorded time: free and bound carriers and those in cells, without blood and vessel wall.
+
+    The distance is from voxel centres to the cylinders of the vessel graph, or without one between voxel centres.
+    Raises InputError where the run kept no fields.
+    """
+    fields = run.fields.isel(time=run.frame())
+    inside, lumen, surface = (np.asarray(fields[name], float) for name in ("inside", "lumen_fraction", "wall_surface_um2"))
+    held = {part: np.asarray(fields[name].sum(("route", "form")), float) for part, name in FIELDS if name in fields}
+    held["in cells"] = _in_cells(run, inside.shape)
+    cylinders, vessels = None, run.vessels
+    if vessels is not None:
+        ends_um = vessels[[f"{axis}{end}_um" for end in (0, 1) for axis in "zyx"]].to_numpy(float).reshape(-1, 2, 3)
+        cylinders = ends_um, vessels["radius_um"].to_numpy(float)
+    slabs = _slabs(run, inside.shape[0])
+    holds = holds_vessel(lumen, surface)
+    return profile(Tissue(inside > 0, lumen, holds, float(fields.attrs["spacing_um"]), slabs, cylinders), held)
+
+
+FIELDS = (("free", "nanoparticle"), ("bound", "bound"))
+
+
+def holds_vessel(lumen: Floats, surface_um2: Floats) -> NDArray[np.bool_]:
+    """Voxels that count as vessel where there is no graph."""
+    return np.asarray((surface_um2 > 0) | (lumen > 0.5))
 
 
 def _slabs(run: RunFolder, planes: int) -> list[tuple[slice, int]]:
@@ -176,17 +203,16 @@ def _slabs(run: RunFolder, planes: int) -> list[tuple[slice, int]]:
     return found
 
 
-def _to_vessels(run: RunFolder, fields: xarray.Dataset, planes: slice, voxel_um: float, places: NDArray[np.int64]) -> Floats:
+def _to_vessels(tissue: Tissue, planes: slice, places: NDArray[np.int64]) -> Floats:
     """(places,) distance of voxels of one patch to the vessels of that patch, infinite where it has none."""
-    vessels, shape = run.vessels, tuple(fields.sizes[axis] for axis in "zyx")
-    if vessels is not None:
-        ends_um = vessels[[f"{axis}{end}_um" for end in (0, 1) for axis in "zyx"]].to_numpy(float).reshape(-1, 2, 3)
+    shape, voxel_um = tissue.inside.shape, tissue.voxel_um
+    if tissue.cylinders is not None:
+        ends_um, radius_um = tissue.cylinders
         plane = ends_um[:, :, 0].mean(axis=1) / voxel_um
         own = (plane >= planes.start) & (plane <= planes.stop)
         points_um = np.asarray((np.stack(np.unravel_index(places, shape), axis=1) + 0.5) * voxel_um, float)
-        return distance_to_cylinders(points_um, ends_um[own], vessels["radius_um"].to_numpy(float)[own])
-    part = fields.isel(z=planes)
-    holds = (np.asarray(part["wall_surface_um2"]) > 0) | (np.asarray(part["lumen_fraction"]) > 0.5)
+        return distance_to_cylinders(points_um, ends_um[own], radius_um[own])
+    holds = tissue.holds_vessel[planes]
     if not holds.any():
         return np.full(len(places), np.inf)
     distance_um: Floats = distance_transform_edt(~holds, sampling=voxel_um)

@@ -100,6 +100,7 @@ def describe(cls: type[Any], where: str = "") -> list[Row]:
     for key in keys_of(cls):
         entries = typing.get_origin(key.hint) is dict
         hint = typing.get_args(key.hint)[1] if entries else key.hint
+        hint = next((choice for choice in typing.get_args(hint) if is_nested(choice)), hint)  # an optional section
         path = join(where, key.key) + (".NAME" if entries else "")
         if is_nested(hint):
             rows += describe(hint, path)

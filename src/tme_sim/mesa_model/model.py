@@ -47,7 +47,7 @@ class TumorModel(mesa.Model):  # type: ignore[misc]
             raise InputError("overrides", repr(overrides), "must be {key: value}; for batch_run a list of such")
         if isinstance(rng, bool) or not isinstance(rng, int | np.integer | None):
             raise InputError("rng", repr(rng), "must be a whole number, the seed of the run")
-        loaded = load(api._request(experiment, overrides, None if rng is None else int(rng)))
+        loaded = load(api.request(experiment, overrides, None if rng is None else int(rng)))
         self.config = config = loaded.config
         super().__init__(rng=config.seed)
         if not MESA_COUNTS_TIME:

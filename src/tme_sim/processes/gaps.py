@@ -130,7 +130,7 @@ class Gaps(Process):
         accessible = state.fields["accessible_fraction"].ravel()
         conductance = self._conductance(gaps["radius_um"], accessible[gaps["voxel"]])
         places, of_gap = np.unique(gaps["voxel"], return_inverse=True)
-        total = np.bincount(of_gap, conductance, len(places))
+        total = np.bincount(of_gap, conductance, len(places)).astype(np.float64)  # of no gaps it is of integers
         volume = accessible[places] * state.lattice.voxel_um3
         return_per_s = np.divide(total, volume, out=np.zeros_like(total), where=volume > 0)
         wall_of_place = np.searchsorted(state.vessels["voxel"], places)
