@@ -23,7 +23,7 @@ from tme_sim.state.errors import InputError
 
 FORMAT = 1
 STATUSES = ("running", "done", "failed", "interrupted")
-DIMENSIONS = {5: ("route", "form", "z", "y", "x"), 3: ("z", "y", "x")}
+DIMENSIONS = {5: ("route", "form", "z", "y", "x"), 4: ("axis", "z", "y", "x"), 3: ("z", "y", "x")}
 
 
 class RunStore:
@@ -145,7 +145,7 @@ class RunStore:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
         with (new / "state.npz").open("wb") as file:
-            np.savez(file, allow_pickle=False, **dict(arrays))
+            np.savez(file, **dict(arrays))
             file.flush()
             os.fsync(file.fileno())
         (new / "checkpoint.json").write_text(json.dumps({"format": FORMAT, **content}), encoding="utf-8")
