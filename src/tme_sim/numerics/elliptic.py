@@ -1,0 +1,320 @@
+"""Steady balances −∇·(D∇u) + r u = s on the voxels, by conjugate gradients with a multigrid V-cycle as preconditioner.
+
+Written per voxel: Σ_faces g (u − u_neighbour) + r u = s with g = D_face/h². All arrays are (z, y, x).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tme_sim.numerics.arrays import Reals, in_place, plain
+from tme_sim.numerics.jit import parallel_kernel, prange
+from tme_sim.numerics.multigrid import Multigrid, Singles, add_inflow
+from tme_sim.numerics.threads import use_threads_for
+
+TOLERANCE = 1e-8
+MOST_ITERATIONS = 100
+
+Sides = tuple[tuple[bool, bool], tuple[bool, bool], tuple[bool, bool]]
+"""For each axis, whether the lower and the upper face of the lattice hold a value (else nothing passes)."""
+CLOSED: Sides = ((False, False),) * 3
+OPEN: Sides = ((True, True),) * 3
+
+
+class NotSolvedError(ArithmeticError):
+    """A balance that has no finite solution or was not reached; `voxel` (z, y, x) is where it is worst."""
+
+    def __init__(self, why: str, voxel: tuple[int, ...]) -> None:
+        self.why, self.voxel = why, voxel
+        super().__init__(f"voxel {voxel} (z, y, x): {why}")
+
+
+@dataclass(frozen=True)
+class Solved:
+    """How a solve went: iterations of conjugate gradients, the residual's norm over that of the source, and tangents taken."""
+
+    iterations: int
+    residual: float
+    tangents: int = 0
+
+
+@dataclass(frozen=True)
+class Faces:
+    """Conductances in s⁻¹ across the faces, z: (z + 1, y, x), y: (z, y + 1, x), x: (z, y, x + 1).
+
+    Those at the lattice's edge lead to the value that the face holds, 0 where nothing passes.
+    """
+
+    z: Reals
+    y: Reals
+    x: Reals
+
+    @property
+    def arrays(self) -> tuple[Reals, Reals, Reals]:
+        """All three."""
+        return self.z, self.y, self.x
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels."""
+        return self.y.shape[0], self.z.shape[1], self.z.shape[2]
+
+    def inflow_at_edge(self, values: Sequence[tuple[float | Reals, float | Reals]]) -> Reals:
+        """The source (z, y, x) that values on the lattice's faces amount to: per axis lower and upper, scalars or planes."""
+        source = np.zeros(self.shape)
+        for axis, (g, sides) in enumerate(zip(self.arrays, values, strict=True)):
+            for end, value in zip((0, -1), sides, strict=True):
+                _plane(source, axis, end)[...] += _plane(g, axis, end) * value
+        return source
+
+
+def _plane(array: Reals, axis: int, index: int) -> Reals:
+    return np.asarray(np.moveaxis(array, axis, 0)[index])
+
+
+def face_conductances(diffusivity: ArrayLike, spacing_um: float, shape: tuple[int, int, int], fixed: Sides = CLOSED) -> Faces:
+    """g = D_face/h² with D_face the harmonic mean of both voxels; 2 D/h² to a lattice face that holds a value.
+
+    `diffusivity` broadcasts to `shape`. Raises NotSolvedError naming a voxel where it is negative or not finite.
+    """
+    d = np.broadcast_to(np.asarray(diffusivity, np.float64), shape)
+    _refuse(~np.isfinite(d) | (d < 0), d, "a diffusivity must be finite and not negative")
+    found = []
+    for axis in range(3):
+        along = np.moveaxis(d, axis, 0)
+        g = np.zeros((along.shape[0] + 1, *along.shape[1:]))
+        low, high = along[:-1], along[1:]
+        np.divide(2.0 * low * high, (low + high) * spacing_um**2, out=g[1:-1], where=low + high > 0)
+        for end, holds in zip((0, -1), fixed[axis], strict=True):
+            if holds:
+                g[end] = 2.0 * along[end] / spacing_um**2
+        found.append(np.ascontiguousarray(np.moveaxis(g, 0, axis)))
+    return Faces(*found)
+
+
+def hold_voxels(faces: Faces, held: NDArray[np.bool_], value: ArrayLike) -> tuple[Faces, Reals, Reals]:
+    """Faces, sink and source such that `held` voxels keep `value`: their neighbours exchange with it, they with nobody."""
+    u = np.broadcast_to(np.asarray(value, np.float64), faces.shape)
+    sink, source = np.where(held, 1.0, 0.0), np.where(held, u, 0.0)
+    found = []
+    for axis, conductance in enumerate(faces.arrays):
+        g = np.moveaxis(conductance.copy(), axis, 0)
+        is_held, value_at = np.moveaxis(held, axis, 0), np.moveaxis(u, axis, 0)
+        r, s = np.moveaxis(sink, axis, 0), np.moveaxis(source, axis, 0)
+        inner = g[1:-1]
+        for free, fixed in ((slice(None, -1), slice(1, None)), (slice(1, None), slice(None, -1))):
+            draws = inner * (is_held[fixed] & ~is_held[free])
+            r[free] += draws
+            s[free] += draws * value_at[fixed]
+        inner[is_held[:-1] | is_held[1:]] = 0.0
+        g[0][is_held[0]] = 0.0
+        g[-1][is_held[-1]] = 0.0
+        found.append(np.moveaxis(g, 0, axis).copy())
+    return Faces(*found), sink, source
+
+
+class EllipticSolver:
+    """Solves Σ g (u − u_neighbour) + r u = s for one set of faces and any r ≥ 0 and s.
+
+    Keeps levels and work arrays, so that an iteration allocates nothing. The bits do not depend on the number of threads.
+    """
+
+    def __init__(self, faces: Faces) -> None:
+        self.faces = faces
+        nz, ny, nx = self.shape = faces.shape
+        largest = max(float(g.max(initial=0.0)) for g in faces.arrays)
+        self._unit = largest if largest > 0 else 1.0
+        self._multigrid = Multigrid([g / self._unit for g in faces.arrays])
+        self._diagonal, self._r, self._q = (np.zeros(self.shape) for _ in range(3))
+        gz, gy, gx = faces.arrays
+        self._conductance = gz[:-1] + gz[1:] + gy[:, :-1] + gy[:, 1:] + gx[:, :, :-1] + gx[:, :, 1:]
+        self._p = np.zeros((nz + 2, ny + 2, nx + 2))
+        self._line, self._sums = np.zeros((2, nz, nx)), np.zeros(nz)
+
+    def solve(
+        self, sink: ArrayLike, source: ArrayLike, u: Reals, tolerance: float = TOLERANCE, at_most: int = MOST_ITERATIONS
+    ) -> Solved:
+        """Solve for u in place, starting from what it holds, until ‖s − A u‖ ≤ tolerance ‖s‖ (Euclidean norms).
+
+        Voxels without any conductance or sink keep their value; where there is no source at all, the others become 0. Raises
+        NotSolvedError naming a voxel for a sink that is negative, anything not finite, or when `at_most` iterations do not do.
+        """
+        x, r, s = self._checked(sink, source, u)
+        self._set_diagonal(r)
+        norm = self._norm(s)
+        if norm == 0.0:
+            x[self._diagonal > 0] = 0.0
+            return Solved(0, 0.0)
+        iterations, left = self._iterate(r, x, self._start(s, x), tolerance * norm, at_most)
+        return Solved(iterations, left / norm)
+
+    def solve_saturable(
+        self,
+        sink: ArrayLike,
+        source: ArrayLike,
+        largest: ArrayLike,
+        half: float,
+        u: Reals,
+        tolerance: float = TOLERANCE,
+        at_most: int = MOST_ITERATIONS,
+    ) -> Solved:
+        """Solve Σ g (u − u_neighbour) + r u + m u/(u + k) = s with m = `largest` ≥ 0, k = `half` > 0 and s ≥ 0; else as `solve`.
+
+        Newton's method, cut off at 0. The consumption is concave, so its tangent lies above it and every iterate below the
+        solution, from where the next ones rise to it; the cut at 0 keeps that. Each linear system is solved as far as the
+        step is worth; `at_most` limits the iterations of each and the number of tangents.
+        """
+        x, r, s = self._checked(sink, source, u)
+        m = plain(np.broadcast_to(np.asarray(largest, np.float64), self.shape))
+        _refuse(~np.isfinite(m) | (m < 0), m, "a consumption must be finite and not negative")
+        _refuse(s < 0, s, "the source beside a saturable consumption must not be negative")
+        np.maximum(x, 0.0, out=x)
+        norm, total = self._norm(s), 0
+        if norm == 0.0:
+            x[...] = 0.0
+            return Solved(0, 0.0)
+        for tangents in range(at_most):
+            reach = x + half
+            self._set_diagonal(r + m / reach)
+            left = self._start(s, x)
+            if left <= tolerance * norm:
+                return Solved(total, left / norm, tangents)
+            steep = r + m * half / reach**2
+            self._set_diagonal(steep)
+            iterations, _ = self._iterate(steep, x, left, max(0.5 * tolerance * norm, 0.01 * left), at_most)
+            total += iterations
+            np.maximum(x, 0.0, out=x)
+        raise self._failure(f"no balance after {at_most} tangents", left, tolerance * norm)
+
+    def _checked(self, sink: ArrayLike, source: ArrayLike, u: Reals) -> tuple[Reals, Reals, Reals]:
+        x = in_place("u", u, np.float64)
+        r, s = (plain(np.broadcast_to(np.asarray(a, np.float64), self.shape)) for a in (sink, source))
+        _refuse(~np.isfinite(r) | (r < 0), r, "a sink must be finite and not negative")
+        for name, array in (("source", s), ("value to start from", x)):
+            _refuse(~np.isfinite(array), array, f"the {name} is not finite")
+        return x, r, s
+
+    def _iterate(self, sink: Reals, u: Reals, left: float, goal: float, at_most: int) -> tuple[int, float]:
+        """Conjugate gradients from the residual that `_start` left; returns iterations and the residual's norm."""
+        if left <= goal:
+            return 0, left
+        self._multigrid.set_sink(sink / self._unit)
+        scale = 1.0 / float(np.abs(self._r).max())
+        self._multigrid.b[...] = self._r * scale
+        self._p[...], before = 0.0, 0.0
+        for iteration in range(1, at_most + 1):
+            self._multigrid.precondition()
+            use_threads_for(u.size)
+            _dot_planes(self._r, self._multigrid.u, self._line[0], self._sums)
+            now = float(self._sums.sum())
+            _turn(self._multigrid.u, now / before if before else 0.0, self._p)
+            curvature = self._apply()
+            if not (np.isfinite(curvature) and now > 0 and curvature > 0):
+                break
+            _advance(now / curvature, self._p, self._q, u, self._r, self._multigrid.b, scale, self._line[0], self._sums)
+            left, before = float(np.sqrt(self._sums.sum())), now
+            if left <= goal:
+                return iteration, left
+        raise self._failure(f"no balance after {iteration} iterations", left, goal)
+
+    def _failure(self, why: str, left: float, goal: float) -> NotSolvedError:
+        worst = np.where(np.isfinite(self._r), np.abs(self._r), np.inf).argmax()
+        voxel = tuple(int(i) for i in np.unravel_index(int(worst), self.shape))
+        return NotSolvedError(f"{why}; {left:.2g} of it is left over, at most {goal:.2g} may be", voxel)
+
+    def _set_diagonal(self, sink: Reals) -> None:
+        np.add(self._conductance, sink, out=self._diagonal)
+
+    def _start(self, source: Reals, u: Reals) -> float:
+        """The residual of u and its norm."""
+        self._p[1:-1, 1:-1, 1:-1] = u
+        self._apply()
+        np.subtract(source, self._q, out=self._r)
+        return self._norm(self._r)
+
+    def _apply(self) -> float:
+        """q = A p, and p·q."""
+        use_threads_for(self._q.size)
+        _apply(*self.faces.arrays, self._diagonal, self._p, self._q, self._line, self._sums)
+        return float(self._sums.sum())
+
+    def _norm(self, a: Reals) -> float:
+        """Summed plane by plane, so that no threads of a library matter."""
+        np.einsum("zyx,zyx->z", a, a, out=self._sums)
+        return float(np.sqrt(self._sums.sum()))
+
+
+def _refuse(bad: NDArray[np.bool_], values: Reals, rule: str) -> None:
+    if bad.any():
+        voxel = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise NotSolvedError(f"{values[voxel]:g}: {rule}", voxel)
+
+
+@parallel_kernel
+def _apply(
+    gz: Reals, gy: Reals, gx: Reals, diagonal: Reals, p: Reals, q: Reals, line: Reals, sums: Reals
+) -> None:  # fmt: skip
+    """q = A p; sums[z] = Σ p q of the plane."""
+    nz, ny, nx = q.shape
+    for z in prange(nz):
+        total, product = line[0, z], line[1, z]
+        product[:] = 0.0
+        for y in range(ny):
+            total[:] = 0.0
+            add_inflow(gz, gy, gx, p, z, y, total)
+            row, out, d = p[z + 1, y + 1, 1:], q[z, y], diagonal[z, y]
+            for x in range(nx):
+                out[x] = d[x] * row[x] - total[x]
+            for x in range(nx):
+                product[x] += row[x] * out[x]
+        sums[z] = product.sum()
+
+
+@parallel_kernel
+def _dot_planes(r: Reals, z32: Singles, line: Reals, sums: Reals) -> None:
+    """sums[z] = Σ r z of the plane."""
+    nz, ny, nx = r.shape
+    for z in prange(nz):
+        product = line[z]
+        product[:] = 0.0
+        for y in range(ny):
+            a, b = r[z, y], z32[z + 1, y + 1, 1:]
+            for x in range(nx):
+                product[x] += a[x] * b[x]
+        sums[z] = product.sum()
+
+
+@parallel_kernel
+def _turn(correction: Singles, beta: float, p: Reals) -> None:
+    """The next direction, p = z + β p."""
+    for z in prange(1, p.shape[0] - 1):
+        for y in range(1, p.shape[1] - 1):
+            row, new = p[z, y], correction[z, y]
+            for x in range(1, row.size - 1):
+                row[x] = new[x] + beta * row[x]
+
+
+@parallel_kernel
+def _advance(
+    alpha: float, p: Reals, q: Reals, u: Reals, r: Reals, r32: Singles, scale: float, line: Reals, sums: Reals
+) -> None:  # fmt: skip
+    """u += α p, r −= α q, its single-precision copy for the V-cycle, and sums[z] = Σ r² of the plane."""
+    nz, ny, nx = r.shape
+    for z in prange(nz):
+        square = line[z]
+        square[:] = 0.0
+        for y in range(ny):
+            step, value = p[z + 1, y + 1, 1:], u[z, y]
+            for x in range(nx):
+                value[x] += alpha * step[x]
+            left, change, single = r[z, y], q[z, y], r32[z, y]
+            for x in range(nx):
+                left[x] -= alpha * change[x]
+            for x in range(nx):
+                single[x] = left[x] * scale
+                square[x] += left[x] * left[x]
+        sums[z] = square.sum()
