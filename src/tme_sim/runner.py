@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -108,7 +109,7 @@ def execute(
     built = build(config, data, user_set)
     store = RunStore.open(folder) if resume else RunStore.create(folder)
     earlier = store.read_json("run.json") if resume else {}
-    facts = _facts(config, built, used, data) | ({"resumed_from": earlier["resumed_at_s"]} if "resumed_at_s" in earlier else {})
+    facts = _facts(config, built, used, data)
     recorder = RunRecorder(store, ticks(config.record.interval_s, config.step_s, "record.interval"), config.record.level)
     checkpointer = Checkpointer(store, recorder, config.checkpoint.wall_interval_s)
     last = ticks(config.protocol.duration_s, config.step_s, "protocol.duration")
@@ -127,9 +128,12 @@ def execute(
 
     def mark(status: str, **more: Any) -> None:
         store.write_json("run.json", {**facts, "status": status, "wall_s": before_s + time.monotonic() - started, **more})
+        told = f"{status} at {simulation.time_s / 3600:g} h of {config.protocol.duration_s / 3600:g} h {more.get('error', '')}"
+        store.append_line("log.txt", f"{datetime.now().astimezone().isoformat(timespec='seconds')} {told}".rstrip())
 
     mark("running")
     say(f"number: {built.state.number} ({built.number_why})")
+    store.append_line("log.txt", f"number: {built.state.number} ({built.number_why})")
     try:
         with _stop_between_steps() as stop:
             finished = simulation.run(config.protocol.duration_s, stop)
@@ -193,6 +197,20 @@ def peak_memory_mb() -> float:
     return peak / (1024**2 if sys.platform == "darwin" else 1024)
 
 
+def _commit() -> str | None:
+    """The commit that runs, with a + where files differ from it; None where the package is installed without its repository."""
+    place = ["git", "-C", str(Path(__file__).parents[2])]
+    try:
+        head = subprocess.run(
+            [*place, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
+        ).stdout.strip()
+        ours = subprocess.run([*place, "ls-files", "--error-unmatch", __file__], capture_output=True, check=False, timeout=10)
+        changed = subprocess.run([*place, "diff", "--quiet", "HEAD"], capture_output=True, check=False, timeout=10).returncode
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return head + "+" * bool(changed) if ours.returncode == 0 else None
+
+
 def _facts(config: Config, built: Built, threads: int, data: Path | None) -> dict[str, Any]:
     patches = [asdict(patch) for patch in built.state.lattice.patches]
     return {
@@ -209,6 +227,8 @@ def _facts(config: Config, built: Built, threads: int, data: Path | None) -> dic
         "voxel_um": built.state.lattice.voxel_um,
         "morphometry": built.geometry.morphometry,
         "started": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "resumed_from": None,
+        "commit": _commit(),
         "threads": threads,
         "data": str(data.resolve()) if data else None,
         "inputs": input_digests(config, data),

@@ -63,6 +63,11 @@ class RunStore:
         part.write_text(text, encoding="utf-8")
         part.replace(target)
 
+    def append_line(self, name: str, line: str) -> None:
+        """Add a line to a text file, such as the log."""
+        with (self.folder / name).open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write JSON whole or not at all; NaN is refused by raising ValueError."""
         self.write_text(name, json.dumps(content, indent=1, allow_nan=False) + "\n")
