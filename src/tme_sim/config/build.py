@@ -57,7 +57,13 @@ WHY_UNREAD = {
     "cells.density": "with tissue.nuclei the cells follow the stain; tissue.occupied_sites says how many",
 }
 """Why nothing reads a key, where that may surprise."""
-PROVIDERS = {"body.plasma": "circulation", "fields.nanoparticle": "gaps or transcytosis"}
+PROVIDERS = {
+    "body.plasma": "circulation",
+    "fields.nanoparticle": "gaps or transcytosis",
+    "fields.oxygen_mmHg": "oxygen",
+    "fields.pH": "acidity",
+    "fields.interstitial_velocity_um_per_s": "interstitial_flow",
+}
 """What processes of ours make that others cannot do without."""
 
 Random = Callable[[str], np.random.Generator]
@@ -88,6 +94,7 @@ class Context:
             "clearance_curve": self._curve,
             "cell_kinds": self.cell_kinds,
             "carrier_pools": lambda: tuple(self.carrier_pools),
+            "gap_length_um": self._gap_length,
         }
         self.carrier_pools: list[str] = []
 
@@ -130,6 +137,11 @@ class Context:
         fractions = given + ([self("cells.macrophage_fraction")] if len(given) < max(1, len(patches)) else [])
         present = {"macrophages": max(fractions) > 0, "tumor_cells": min(fractions) < 1}
         return tuple(kind for kind, is_present in present.items() if is_present)
+
+    def _gap_length(self) -> float | None:
+        """Length of the gaps through the wall; None without gaps."""
+        sections = (s for s in self.config.processes.values() if s.enabled and s.kind == "gaps")
+        return next((float(section.values["wall_length_um"]) for section in sections), None)
 
     def _curve(self) -> NDArray[np.float64] | None:
         clearance = self.config.nanoparticle.clearance

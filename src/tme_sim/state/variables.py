@@ -15,6 +15,14 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "fields.cell_fraction": ("1", "share of the voxel that is cells (z, y, x)"),
     "fields.accessible_fraction": ("1", "share of the voxel that the carrier can reach, phi(a) (z, y, x)"),
     "fields.inside": ("1", "1 where the voxel belongs to the tumour (z, y, x)"),
+    "fields.oxygen_mmHg": ("mmHg", "partial pressure of oxygen (z, y, x)"),
+    "fields.pH": ("1", "extracellular pH (z, y, x)"),
+    "fields.interstitial_pressure_mmHg": ("mmHg", "interstitial fluid pressure (z, y, x)"),
+    "fields.interstitial_velocity_um_per_s": (
+        "um/s",
+        "superficial fluid velocity through each voxel's +z, +y, +x face (3, z, y, x); 0 between patches, and in the last plane "
+        "of an axis what leaves the lattice",
+    ),
     "vessels.endothelium": ("count", "carriers in transit through endothelial cells (stage, form, walls)"),
     "vessels.activity": ("1", "transcytotic activity of the wall relative to its mean (walls)"),
     "vessels.perfused": ("1", "share of the wall that moving blood passes (walls)"),

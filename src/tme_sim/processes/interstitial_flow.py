@@ -1,0 +1,172 @@
+"""Interstitial pressure and flow: plasma leaks from vessels and seeps outwards (model section 1.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from math import pi, sqrt
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tme_sim.numerics.elliptic import OPEN, Faces
+from tme_sim.processes.base import Process, StateView, Streams
+from tme_sim.state.lattice import Lattice
+from tme_sim.state.parameters import given, parameter
+from tme_sim.state.state import State
+from tme_sim.state.steady import SteadyField, per_volume
+from tme_sim.state.substance import PA_PER_MMHG, WATER_VISCOSITY_PA_S, Matrix
+
+Reals = NDArray[np.float64]
+UM3_PER_ML = 1e12
+
+
+def gap_filtration_um3_per_mmHg_s(pore_radius_um: Reals, wall_length_um: float, conductivity_um2_per_mmHg_s: float) -> Reals:
+    """Q of one gap: 1/Q = 8 μ L/(π r⁴) + 1/(4 K r), the pore and the access to the tissue behind it in series."""
+    pore = 8 * WATER_VISCOSITY_PA_S / PA_PER_MMHG * wall_length_um / (pi * pore_radius_um**4)
+    return 1 / (pore + 1 / (4 * conductivity_um2_per_mmHg_s * pore_radius_um))
+
+
+def sphere_pressure(alpha: float, radius: ArrayLike) -> Reals:
+    """Rise above the edge's pressure in a sphere that leaks evenly, 1 − sinh(α r̂)/(r̂ sinh α), 1 is that of no outflow.
+
+    radius: r̂, the distance from the centre over the sphere's radius, clipped to 1; α = R √(Lp (S/V)/K) (Baxter & Jain 1989,
+    doi:10.1016/0026-2862(89)90074-5).
+    """
+    r = np.clip(np.asarray(radius, np.float64), 1e-6, 1.0)
+    if alpha < 1e-6:
+        return np.zeros_like(r)
+    return np.asarray(1 - np.exp(alpha * (r - 1)) * np.expm1(-2 * alpha * r) / (r * np.expm1(-2 * alpha)))
+
+
+def edge_radii(shape: tuple[int, ...], voxel_um: float, outward_um: float) -> list[tuple[Reals, Reals]]:
+    """Distances in µm from the tumour's centre to the middle of each voxel face on a box's surface.
+
+    shape: voxels (z, y, x) of the box, whose centre lies `outward_um` away along +x. Per axis the planes of the lower and the
+    upper faces.
+    """
+    place = [(np.arange(n) + 0.5 - n / 2) * voxel_um for n in shape]
+    found = []
+    for axis, n in enumerate(shape):
+        sides = []
+        for end_um in (-n / 2 * voxel_um, n / 2 * voxel_um):
+            z, y, x = np.ix_(*(np.array([end_um]) if i == axis else place[i] for i in range(3)))
+            sides.append(np.sqrt(z**2 + y**2 + (x + outward_um) ** 2).squeeze(axis))
+        found.append((sides[0], sides[1]))
+    return found
+
+
+@dataclass(kw_only=True, eq=False)
+class InterstitialFlow(Process):
+    """∇·(K∇p) = −Lp (S/V) [p_v − p − σ (π_v − π_i)] + lymph · (p − p_lymph), and the superficial velocity v = −K∇p.
+
+    Lp S is that of the perfused wall and of the gaps in it. Every patch is a box cut out of a spherical tumour, its centre at
+    the patch's radial position on the outward axis +x: its faces hold the pressure that the sphere has there, with the Lp S/V of
+    the whole lattice. Voxels outside the tumour hold edge_pressure. Velocities between patches are 0.
+    """
+
+    vessel_pressure_mmHg: float = parameter("pressure in the vessels, p_v", at_least=0, at_most=150)
+    vessel_oncotic_pressure_mmHg: float = parameter("oncotic pressure of plasma", at_least=0, at_most=60)
+    tissue_oncotic_pressure_mmHg: float = parameter("oncotic pressure of the interstitium", at_least=0, at_most=60)
+    oncotic_reflection: float = parameter("reflection coefficient of plasma proteins", at_least=0, at_most=1)
+    wall_conductivity_um_per_mmHg_s: float = parameter("hydraulic conductivity Lp of the wall between gaps", at_least=0)
+    lymph_per_mmHg_s: float = parameter("lymph drained per tissue volume and pressure", at_least=0)
+    lymph_pressure_mmHg: float = parameter("pressure below which nothing drains", at_least=0)
+    edge_pressure_mmHg: float = parameter("pressure in the tissue around the tumour", at_least=0)
+    matrix: Matrix = given("tissue.matrix")
+    tumor_mass_g: float = given("tissue.tumor_mass_g")
+    density_g_per_mL: float = given("tissue.density_g_per_mL")
+    gap_length_um: float | None = given("gap_length_um")
+    _balance: SteadyField | None = field(default=None, init=False, repr=False)
+
+    @property
+    def reads(self) -> frozenset[str]:
+        gaps = {"populations.gaps.voxel", "populations.gaps.radius_um"} if self.gap_length_um is not None else set()
+        return frozenset({"fields.inside", "vessels.perfused"} | gaps)
+
+    @property
+    def writes(self) -> frozenset[str]:
+        return frozenset({"fields.interstitial_pressure_mmHg", "fields.interstitial_velocity_um_per_s"})
+
+    def prepare(self, state: State, random: Callable[[str], np.random.Generator]) -> None:
+        """At rest at the edge's pressure, until the first step."""
+        state.fields["interstitial_pressure_mmHg"] = np.full(state.lattice.voxels, self.edge_pressure_mmHg)
+        state.fields["interstitial_velocity_um_per_s"] = np.zeros((3, *state.lattice.voxels))
+
+    def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
+        if dt_s == 0:
+            return
+        pressure, lattice = state.fields["interstitial_pressure_mmHg"], state.lattice
+        self._balance = balance = self._balance or self._prepare_balance(state, streams.process)
+        leak = self._leak_per_mmHg_s(state)
+        edges = self._edge_mmHg(lattice, state.fields["inside"] * leak, state.fields["inside"])
+        source = leak * self._driving_mmHg + self.lymph_per_mmHg_s * self.lymph_pressure_mmHg
+        for faces, planes, edge in zip(balance.faces, lattice.planes, edges, strict=True):
+            source[planes] += faces.inflow_at_edge(edge)
+        balance.solve(pressure, leak + self.lymph_per_mmHg_s, source, state.time_s)
+        velocity = state.fields["interstitial_velocity_um_per_s"]
+        for faces, planes, edge in zip(balance.faces, lattice.planes, edges, strict=True):
+            self._flow(pressure[planes], faces, edge, lattice.voxel_um, velocity[:, planes])
+        velocity[0, [b - 1 for b in lattice.blocked_z]] = 0.0
+
+    @property
+    def _driving_mmHg(self) -> float:
+        """The pressure at which nothing leaks, p_v − σ (π_v − π_i)."""
+        oncotic = self.vessel_oncotic_pressure_mmHg - self.tissue_oncotic_pressure_mmHg
+        return self.vessel_pressure_mmHg - self.oncotic_reflection * oncotic
+
+    @property
+    def _conductivity(self) -> float:
+        return self.matrix.hydraulic_conductivity_um2_per_mmHg_s
+
+    def _prepare_balance(self, state: StateView, name: str) -> SteadyField:
+        outside = state.fields["inside"] == 0
+        return SteadyField(
+            name,
+            "interstitial_pressure_mmHg",
+            state.lattice,
+            self._conductivity,
+            state.time_s,
+            OPEN,
+            outside if outside.any() else None,
+            self.edge_pressure_mmHg,
+        )
+
+    def _leak_per_mmHg_s(self, state: StateView) -> Reals:
+        """(z, y, x) Lp S/V of the perfused wall and its gaps."""
+        voxel, perfused = state.vessels["voxel"], state.vessels["perfused"]
+        through = self.wall_conductivity_um_per_mmHg_s * state.vessels["surface_um2"]
+        if self.gap_length_um is not None:
+            gaps = state.populations["gaps"]
+            open_to = gap_filtration_um3_per_mmHg_s(gaps["radius_um"], self.gap_length_um, self._conductivity)
+            through = through + np.bincount(np.searchsorted(voxel, gaps["voxel"]), open_to, len(voxel))
+        return per_volume(state.lattice, voxel, perfused * through)
+
+    def _edge_mmHg(self, lattice: Lattice, leak: Reals, inside: Reals) -> list[list[tuple[Reals, Reals]]]:
+        """By patch and axis, the sphere's pressure on the lower and upper faces of the patch."""
+        volume, total = (
+            float(np.dot(lattice.copies, [part[planes].sum() for planes in lattice.planes])) for part in (inside, leak)
+        )
+        mean_leak, lymph = total / volume, self.lymph_per_mmHg_s
+        drained = mean_leak + lymph
+        radius_um = (3 * self.tumor_mass_g / self.density_g_per_mL * UM3_PER_ML / (4 * pi)) ** (1 / 3)
+        alpha = radius_um * sqrt(drained / self._conductivity)
+        plateau = (mean_leak * self._driving_mmHg + lymph * self.lymph_pressure_mmHg) / drained if drained > 0 else 0.0
+
+        def on(distance_um: Reals) -> Reals:
+            rise = sphere_pressure(alpha, distance_um / radius_um)
+            return self.edge_pressure_mmHg + (plateau - self.edge_pressure_mmHg) * rise
+
+        found = []
+        for patch, planes in zip(lattice.patches, lattice.planes, strict=True):
+            shape = leak[planes].shape
+            radii = edge_radii(shape, lattice.voxel_um, patch.radial_position * radius_um)
+            found.append([(on(low), on(high)) for low, high in radii])
+        return found
+
+    def _flow(self, pressure: Reals, faces: Faces, edge: list[tuple[Reals, Reals]], voxel_um: float, velocity: Reals) -> None:
+        """Fills v (3, z, y, x) through each voxel's upper faces."""
+        for axis in range(3):
+            p, v, g = (np.moveaxis(array, axis, 0) for array in (pressure, velocity[axis], faces.arrays[axis]))
+            v[:-1] = self._conductivity / voxel_um * (p[:-1] - p[1:])
+            v[-1] = g[-1] * voxel_um * (p[-1] - edge[axis][1])
