@@ -7,6 +7,7 @@ import pytest
 
 from tme_sim.analysis.measures import (
     blood_in_tumor,
+    hypoxic_fraction,
     penetration_half_distance_um,
     plasma_half_life_h,
     summarise,
@@ -52,6 +53,20 @@ def test_the_half_life_counts_from_the_largest_value():
 @pytest.mark.parametrize("values", [[], [1.0], [4.0, 2.0], [1.0, 2.0, 3.0], [5.0, 0.0, 0.0], [3.0, 3.0, 3.0]])
 def test_no_decay_or_too_few_points_give_no_half_life(values):
     assert plasma_half_life_h(plasma_rows(np.arange(len(values)) * 60.0, values)) is None
+
+
+def test_cells_below_ten_mmhg_count_as_hypoxic(make_state, add_cells):
+    """Three sites are low, a cell in two of them; one of these lies in a patch that counts three times."""
+    patches = (Patch("rim", 0, 1, 3), Patch("core", 1, 1, 1))
+    state = make_state((2, 2, 2), refinement=2, patches=patches)
+    assert hypoxic_fraction(state) is None
+    oxygen = np.full((2, 2, 2), 10.0)
+    oxygen[0, 0, 1] = oxygen[1, 1, 1] = oxygen[1, 0, 0] = 9.9
+    state.fields["oxygen_mmHg"] = np.kron(oxygen, np.ones((2, 2, 2)))
+    assert hypoxic_fraction(state) is None
+    add_cells(state, "tumor_cells", [0, 1, 5])
+    add_cells(state, "macrophages", [7])
+    assert hypoxic_fraction(state) == pytest.approx((3 + 1) / (3 + 3 + 1 + 1))
 
 
 def test_the_summary_counts_what_is_there(make_state, add_cells):

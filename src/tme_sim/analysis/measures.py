@@ -15,6 +15,8 @@ from tme_sim.state.variables import FORMS, ROUTES
 
 EXTRACELLULAR = ("interstitium", "bound")
 PHAGOCYTES = ("macrophages", "phagocytes")
+HYPOXIC_MMHG = 10.0
+"""Cells with less oxygen count as hypoxic (assumed; about where nitroimidazole stains such as pimonidazole begin to bind)."""
 
 Number = float | int | None
 
@@ -48,7 +50,7 @@ def summarise(
         "intracellular_fraction_in_phagocytes": _ratio(_sum(amounts, PHAGOCYTES), intracellular),
         "released_fraction": _ratio(float(total[:, FORMS.index("released")].sum()), everything),
         "drug_released_in_tumor_ug": float(total[:, FORMS.index("released")].sum()) * drug_g_per_particle * 1e6,
-        "hypoxic_fraction": None,
+        "hypoxic_fraction": hypoxic_fraction(state),
         "dead_fraction": None,
         "penetration_half_distance_um": penetration_half_distance_um(state),
         "tumor_mass_g": tumor_mass_g,
@@ -72,6 +74,22 @@ def patch_sd(state: State, tumor_mass_g: float) -> Number:
     share = volume / volume.sum()
     level = 100 * held / float(sum(state.ledger.injected.tolist())) / (share * tumor_mass_g)
     return float(np.sqrt(np.sum(share * (level - np.sum(share * level)) ** 2)))
+
+
+def hypoxic_fraction(state: State) -> Number:
+    """Share of the whole tumour's live cells whose site has less than `HYPOXIC_MMHG` of oxygen; null without oxygen or cells."""
+    if "oxygen_mmHg" not in state.fields:
+        return None
+    lattice = state.lattice
+    hypoxic = (lattice.on_sites(state.fields["oxygen_mmHg"]) < HYPOXIC_MMHG).ravel()
+    low = all_cells = 0.0
+    for population in state.populations.values():
+        if "site" in population:
+            site = population["site"]
+            weight = lattice.copies[lattice.patch_of_site(site)]
+            low += float(np.sum(weight * hypoxic[site]))
+            all_cells += float(weight.sum())
+    return _ratio(low, all_cells)
 
 
 def perfused_fraction(state: State) -> Number:

@@ -20,8 +20,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "fields.interstitial_pressure_mmHg": ("mmHg", "interstitial fluid pressure (z, y, x)"),
     "fields.interstitial_velocity_um_per_s": (
         "um/s",
-        "superficial fluid velocity through each voxel's +z, +y, +x face (3, z, y, x); 0 between patches, and in the last plane "
-        "of an axis what leaves the lattice",
+        "superficial fluid velocity through each voxel's +z, +y, +x face (3, z, y, x), at the far end out of the lattice",
     ),
     "vessels.endothelium": ("count", "carriers in transit through endothelial cells (stage, form, walls)"),
     "vessels.activity": ("1", "transcytotic activity of the wall relative to its mean (walls)"),
