@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import pickle
 import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,51 @@ def test_damage_of_any_kind_gives_a_volume_or_an_input_error(name: str, tmp_path
             assert volume.data.ndim == 3
             assert np.isfinite(volume.data).all()
     assert refused > 20
+
+
+def test_imagej_says_its_voxel_by_spacing_resolution_and_unit(tmp_path: Path) -> None:
+    for index, (unit, um) in enumerate((("um", 1.0), ("micron", 1.0), ("mm", 1e3), ("nm", 1e-3))):
+        path = tmp_path / f"{index}.tif"
+        tifffile.imwrite(path, DATA, imagej=True, resolution=(1.0, 0.5), metadata={"spacing": 3.0, "unit": unit, "axes": "ZYX"})
+        assert read_volume(path).voxel_um == pytest.approx((3 * um, 2 * um, um))
+    tifffile.imwrite(tmp_path / "a.tif", DATA, imagej=True, metadata={"unit": "pixel", "axes": "ZYX"})
+    with pytest.raises(InputError, match=r"^tissue\.voxel: must be set"):
+        read_volume(tmp_path / "a.tif")
+    tifffile.imwrite(tmp_path / "b.tif", DATA, imagej=True, resolution=(1.0, 0.5), metadata={"unit": "um", "axes": "ZYX"})
+    with pytest.raises(InputError, match="along z"):
+        read_volume(tmp_path / "b.tif")
+    assert read_volume(tmp_path / "b.tif", voxel_um=(3.0, 2.0, 1.0)).voxel_um == pytest.approx((3.0, 2.0, 1.0))
+
+
+@pytest.mark.parametrize("tile", [None, (16, 16)])
+def test_a_strip_that_grows_beyond_its_page_is_refused(tile: tuple[int, int] | None, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    noise = np.random.default_rng(3).integers(0, 256, (2, 200, 200)).astype(np.uint8)
+    tifffile.imwrite(path, noise, photometric="minisblack", compression="zlib", tile=tile)
+    assert np.array_equal(read_volume(path, voxel_um=1.0).data, noise)
+    with tifffile.TiffFile(path) as tiff:
+        start, count = tiff.pages[1].dataoffsets[0], tiff.pages[1].databytecounts[0]
+    bomb = zlib.compress(bytes(160_000), 9)
+    assert len(bomb) < count
+    stored = bytearray(path.read_bytes())
+    stored[start : start + len(bomb)] = bomb
+    path.write_bytes(stored)
+    with pytest.raises(InputError, match="grow beyond"):
+        read_volume(path, voxel_um=1.0)
+
+
+@pytest.mark.parametrize(
+    ("tag", "words"), [(5, "imagecodecs"), (7, "must be stored plain or with zlib"), (34925, "must be stored")]
+)
+def test_other_compressions_are_refused_by_name(tag: int, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, DATA, photometric="minisblack", compression="zlib", metadata=None)
+    with tifffile.TiffFile(path) as tiff:
+        places = [page.tags["Compression"].valueoffset for page in tiff.pages]
+    stored = bytearray(path.read_bytes())
+    for place in places:
+        struct.pack_into("<H", stored, place, tag)
+    path.write_bytes(stored)
+    monkeypatch.setattr("tme_sim.files.tiff.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=words):
+        read_volume(path, voxel_um=1.0)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tme_sim.files.volumes import Volume, read_volume
+from tme_sim.files.volumes import Volume, read_volume, refuse_remote
 from tme_sim.state.errors import InputError
 from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import parameter
@@ -112,6 +112,7 @@ class FromImage(Tissue):
         given, field = getattr(self, name), f"tissue.{name}"
         if given is None:
             return None
+        refuse_remote(given, field)
         path = Path(given)
         if not path.is_absolute() and not path.exists() and data is not None:
             path = data / path
