@@ -289,7 +289,7 @@ def _provenance(run: RunFolder) -> Html:
         "Seed": info["seed"],
         "Particles": f"{info['number']}: {info['number_why']}",
         "Started": info["started"],
-        "Resumed from": f"{number(info['resumed_from'] / 3600)} h" if "resumed_from" in info else None,
+        "Resumed from": f"{number(info['resumed_from'] / 3600)} h" if info.get("resumed_from") is not None else None,
         "Took": f"{number(info['wall_s'])} s with {info['threads']} threads on {info['machine']}" if "wall_s" in info else None,
         "Memory": f"{number(summary['peak_memory_mb'])} MB at most" if "peak_memory_mb" in summary else None,
         "Commit": info.get("commit"),
