@@ -129,14 +129,14 @@ class _Array:
 
     def __init__(self, folder: Path, version: int) -> None:
         self.folder = folder
-        self.part: tuple[int, ...] | None = None
+        self.part: tuple[int, ...] = ()  # of a shard
         self.prefix: list[str] = []
         self.index_at_end, self.index_checksum = True, 0
         if version == 2:
             self._read_2(_json(folder / ".zarray"))
         else:
             self._read_3(_json(folder / "zarr.json"))
-        if not all(map(_is_count, (*self.shape, *self.chunk, *(self.part or ())))) or min(self.chunk) < 1:
+        if not all(map(_is_count, (*self.shape, *self.chunk, *self.part))) or min(self.chunk) < 1:
             raise Refused("must have whole numbers as shape and chunks")
         if self.separator not in {".", "/"}:
             raise Refused("must part the numbers of its chunks by . or /")
@@ -198,7 +198,7 @@ class _Array:
     def _stored(self, path: Path, parts: int) -> Iterator[tuple[int, int]]:
         """Where in a file compressed chunks lie: (start, bytes)."""
         size = path.stat().st_size
-        if self.part is None:
+        if not self.part:
             yield 0, size
             return
         length = 16 * parts + self.index_checksum
