@@ -12,7 +12,8 @@ from scipy.integrate import cumulative_simpson
 from scipy.sparse.linalg import spsolve
 from scipy.special import k0
 
-from tme_sim.numerics.elliptic import CLOSED, OPEN, EllipticSolver, NotSolvedError, face_conductances, hold_voxels
+from tme_sim.numerics.elliptic import EllipticSolver
+from tme_sim.numerics.faces import CLOSED, OPEN, NotSolvedError, face_conductances, hold_voxels
 from tme_sim.numerics.multigrid import Multigrid
 
 ALONG_X = ((False, False), (False, False), (True, True))
@@ -280,7 +281,8 @@ DIGESTS = """
 import hashlib
 import numpy as np
 from tme_sim.numerics import threads
-from tme_sim.numerics.elliptic import EllipticSolver, face_conductances
+from tme_sim.numerics.elliptic import EllipticSolver
+from tme_sim.numerics.faces import face_conductances
 
 threads.GRAIN = 100
 shape = (21, 30, 25)

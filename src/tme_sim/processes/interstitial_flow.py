@@ -9,7 +9,7 @@ from math import pi, sqrt
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tme_sim.numerics.elliptic import OPEN, Faces
+from tme_sim.numerics.faces import OPEN, Faces
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import given, parameter

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tme_sim.numerics.elliptic import CLOSED, EllipticSolver, Faces, NotSolvedError, Sides, face_conductances, hold_voxels
+from tme_sim.numerics.elliptic import EllipticSolver
+from tme_sim.numerics.faces import CLOSED, Faces, NotSolvedError, Sides, face_conductances, hold_voxels
 from tme_sim.state.errors import ModelError
 from tme_sim.state.lattice import Lattice
 
