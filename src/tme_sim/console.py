@@ -143,11 +143,14 @@ class _progress:
 
 def plan(options: argparse.Namespace, request: Request) -> int:
     """What a run would be; nothing is run and nothing written."""
+    import psutil
+
     from tme_sim.planning import plan as make_plan
 
     loaded = load(request)
     _refuse_unsupported(loaded)
-    print(make_plan(loaded, data=options.data, threads=options.threads).text())
+    start_s = time.time() - psutil.Process().create_time()
+    print(make_plan(loaded, data=options.data, threads=options.threads, start_s=start_s).text())
     return 0
 
 

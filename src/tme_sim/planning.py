@@ -1,7 +1,8 @@
 """`tme-sim plan`: what a run would cost, measured on its own lattice rather than guessed.
 
 State(0) is built, filled with as many carriers as are expected in the middle of the run, and a few steps of every process are
-timed on it. The peak memory is that of this process after doing so.
+timed on it. The peak memory is that of this process after doing so. Only the report is an estimate, for drawing takes as long as
+planning should.
 """
 
 from __future__ import annotations
@@ -30,20 +31,28 @@ from tme_sim.state.variables import FORMS, ROUTES
 
 BUDGET_S = 1.5
 """Wall time spent on timing one process."""
+LOADING_S = 1.0
+"""A first call that takes longer than this compiles kernels, which a run after it will find ready."""
+REPORT_S, REPORT_MB = 7.0, 650.0
+"""What drawing the report takes: 4-9 s on two cores, and the graphics library in memory; hardly a matter of the lattice."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The costs of a run; seconds of wall time, megabytes, and the time of each process."""
+    """The costs of a run: seconds of wall time by what takes them, megabytes, files."""
 
     loaded: Loaded
     built: Built
     steps: int
-    wall_s: float
+    parts_s: dict[str, float]
     memory_mb: float
     disk_mb: float
     files: int
-    per_process_s: dict[str, float]
+
+    @property
+    def wall_s(self) -> float:
+        """All of it, from the command to its end where `parts_s` holds the start of Python."""
+        return sum(self.parts_s.values())
 
     def text(self) -> str:
         """What the command prints."""
@@ -62,30 +71,33 @@ class Plan:
                 "tissue:",
                 *figures,
                 f"steps: {self.steps} of {self.loaded.config.step_s:g} s",
-                f"time: about {self.wall_s:.3g} s ({', '.join(f'{name} {s:.2g} s' for name, s in self.per_process_s.items())})",
-                f"memory: about {self.memory_mb:.0f} MB",
+                f"time: about {self.wall_s:.3g} s from the command to its end, kernels compiled:",
+                *[f"  {name}: {seconds:.2g} s" for name, seconds in self.parts_s.items()],
+                f"memory: about {self.memory_mb:.0f} MB at most{', while the report is drawn' * self.loaded.config.report}",
                 f"disk: about {self.disk_mb:.3g} MB in {self.files} files",
             ]
         )
 
 
-def plan(loaded: Loaded, *, data: Path | None = None, threads: int | None = None) -> Plan:
-    """Build, fill, time. Raises what a run would raise; writes only into a temporary folder that is removed."""
+def plan(loaded: Loaded, *, data: Path | None = None, threads: int | None = None, start_s: float = 0.0) -> Plan:
+    """Build, fill, time; `start_s` is what it took to get here. Raises what a run would raise; writes a temporary folder only."""
     config = loaded.config
     set_threads(threads or os.cpu_count() or 1)
     started = time.monotonic()
     built = build(config, data, loaded.user_set)
-    building_s = time.monotonic() - started
+    parts = {"start": start_s, "tissue": time.monotonic() - started, "kernels": 0.0}
     steps = ticks(config.protocol.duration_s, config.step_s, "protocol.duration")
     fill(built, config)
-    per_process = {}
     for name, process in built.processes.items():
         interval_s = process.interval_s or config.step_s
         calls = -(-steps // ticks(interval_s, config.step_s, f"processes.{name}.interval"))
-        per_process[name] = calls * seconds_per_call(name, process, built.state, interval_s, config)
-    recording_s, disk_mb, files = recording_cost(built.state, config)
-    wall_s = building_s + sum(per_process.values()) + recording_s
-    return Plan(loaded, built, steps, wall_s, peak_memory_mb(), disk_mb, files, per_process)
+        first_s, each_s = seconds_per_call(name, process, built.state, interval_s, config)
+        parts["kernels"] += min(first_s - each_s, LOADING_S)
+        parts[name] = calls * each_s
+    parts["records"], disk_mb, files = recording_cost(built.state, config)
+    if config.report:
+        parts["report"] = REPORT_S
+    return Plan(loaded, built, steps, parts, peak_memory_mb() + REPORT_MB * config.report, disk_mb, files)
 
 
 def fill(built: Built, config: Config) -> None:
@@ -106,8 +118,8 @@ def fill(built: Built, config: Config) -> None:
             state.fields["nanoparticle"][ROUTES.index(route), FORMS.index(form)] = amounts
 
 
-def seconds_per_call(name: str, process: Process, state: State, interval_s: float, config: Config) -> float:
-    """Median wall time of a call, after one that compiles."""
+def seconds_per_call(name: str, process: Process, state: State, interval_s: float, config: Config) -> tuple[float, float]:
+    """Wall time of the first call, which loads or compiles kernels, and the median of those after it."""
     times = []
     spent = 0.0
     for call in range(51):
@@ -118,7 +130,7 @@ def seconds_per_call(name: str, process: Process, state: State, interval_s: floa
         spent += times[-1] if call else 0.0
         if call >= 3 and spent > BUDGET_S:
             break
-    return float(np.median(times[1:]))
+    return times[0], float(np.median(times[1:]))
 
 
 def recording_cost(state: State, config: Config) -> tuple[float, float, int]:
