@@ -17,7 +17,8 @@ from typing import Any
 
 import pandas as pd
 
-from tme_sim.config.build import build, dose_in_particles
+from tme_sim.config.build import build
+from tme_sim.config.context import dose_in_particles
 from tme_sim.config.load import Loaded, Request, load, validated
 from tme_sim.config.overrides import expand
 from tme_sim.config.schema import dump

@@ -150,7 +150,7 @@ class RunStore:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
         with (new / "state.npz").open("wb") as file:
-            np.savez(file, **dict(arrays))
+            np.savez(file, **dict[str, Any](arrays))
             file.flush()
             os.fsync(file.fileno())
         (new / "checkpoint.json").write_text(json.dumps({"format": FORMAT, **content}), encoding="utf-8")

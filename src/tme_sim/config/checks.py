@@ -1,0 +1,112 @@
+"""What must hold between the parts of a configuration, each told in the user's own keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tme_sim.config.context import Context
+from tme_sim.config.registry import is_within
+from tme_sim.config.schema import Section
+from tme_sim.config.settings import Config
+from tme_sim.processes.base import Process
+from tme_sim.simulation import ticks
+from tme_sim.state.errors import InputError, InputErrors
+from tme_sim.state.parameters import split_unit
+from tme_sim.state.state import State, flatten
+
+ALWAYS_READ = (
+    *("name", "seed", "replicates", "number", "step", "variant", "report", "record", "checkpoint"),
+    *("protocol.route", "protocol.dose", "protocol.times", "protocol.infusion", "protocol.duration"),
+    *("cells.volume", "body.plasma_volume", "body.liver_mass", "body.spleen_mass"),
+)
+"""Keys that every run reads, whatever its tissue and processes."""
+WHY_UNREAD = {
+    "integrator": "counts move by hops, only number=continuum integrates",
+    "protocol.dose_of": "a dose in particles is of particles",
+    "body.mass": "only a dose per kg of body depends on it",
+    "lattice.size": "the size of the box comes from the images",
+    "cells.density": "with tissue.nuclei the cells follow the stain; tissue.occupied_sites says how many",
+}
+"""Why nothing reads a key, where that may surprise."""
+PROVIDERS = {
+    "body.plasma": "circulation",
+    "fields.nanoparticle": "gaps or transcytosis",
+    "fields.oxygen_mmHg": "oxygen",
+    "fields.pH": "acidity",
+    "fields.interstitial_velocity_um_per_s": "interstitial_flow",
+}
+"""What processes of ours make that others cannot do without."""
+
+
+def check_times(config: Config) -> None:
+    """Every interval and event is a whole multiple of the step, and every dose comes before the end."""
+    errors = []
+    protocol = config.protocol
+    times = {
+        "protocol.duration": protocol.duration_s,
+        "record.interval": config.record.interval_s,
+        "protocol.infusion": protocol.infusion_s,
+    }
+    times |= {
+        f"processes.{name}.interval": s.values["interval_s"] for name, s in config.processes.items() if s.values.get("interval_s")
+    }
+    times |= {f"protocol.times[{i}]": t for i, t in enumerate(protocol.times_s)}
+    for field, time_s in times.items():
+        try:
+            if time_s:
+                ticks(time_s, config.step_s, field)
+        except InputError as error:
+            errors.append(error)
+    if not protocol.times_s or max(protocol.times_s) >= protocol.duration_s:
+        times_h = ",".join(f"{time_s / 3600:g} h" for time_s in protocol.times_s)
+        errors.append(InputError("protocol.times", times_h or "[]", "at least one dose, and every dose before protocol.duration"))
+    if errors:
+        raise InputErrors(errors)
+
+
+def check_kinds(config: Config, context: Context, enabled: dict[str, Section]) -> None:
+    """Each kind once, for two would share their variables; and the card must know the cells that take it up."""
+    kinds = [section.kind for section in enabled.values()]
+    errors = [
+        InputError(f"processes.{name}.kind", section.kind, "is there already; one process of a kind")
+        for at, (name, section) in enumerate(enabled.items())
+        if section.kind in kinds[:at]
+    ]
+    if "uptake" in kinds:
+        told = "is missing; the tissue holds {} and the card must say how they take it up"
+        missing = [kind for kind in context("cell_kinds") if kind not in config.nanoparticle.uptake]
+        errors += [InputError(f"nanoparticle.uptake.{kind}", None, told.format(kind)) for kind in missing]
+    if errors:
+        raise InputErrors(errors)
+
+
+def check_needs(state: State, processes: dict[str, Process]) -> None:
+    """Everything that a process reads or writes is there; else the process that makes it is not among those of the run."""
+    walls = {f"vessels.{name}" for name in ("voxel", "surface_um2")}
+    there = {*flatten(state), *walls, *(f"populations.{kind}" for kind in state.populations)}
+    errors = []
+    for name, process in processes.items():
+        if missing := sorted((process.reads | process.writes) - there):
+            makers = sorted({PROVIDERS[what] for what in missing if what in PROVIDERS})
+            advice = f"; add {' and '.join(makers)} to the processes" if makers else ""
+            allowed = f"needs {', '.join(missing)}, which nothing in this run provides{advice}"
+            errors.append(InputError(f"processes.{name}", None, allowed))
+    if errors:
+        raise InputErrors(errors)
+
+
+def refuse_unread(context: Context, enabled: Iterable[str], user_set: tuple[str, ...]) -> None:
+    """A key that the user set and nothing reads is an error: the run would not be what was asked for."""
+    read = {_as_key(path) for path in context.read} | {f"processes.{name}" for name in enabled} | {"tissue", *ALWAYS_READ}
+    told = "nothing reads this key in the configuration as composed; leave it out or enable what reads it"
+    errors = [
+        InputError(key, None, told + (f" ({WHY_UNREAD[key]})" if key in WHY_UNREAD else ""))
+        for key in user_set
+        if key != "drug" and not key.endswith(".enabled") and not any(is_within(key, path) for path in read)
+    ]
+    if errors:
+        raise InputErrors(errors)
+
+
+def _as_key(path: str) -> str:
+    return ".".join(split_unit(part)[0] for part in path.split("."))

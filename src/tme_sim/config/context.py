@@ -1,0 +1,131 @@
+"""What `given` fields ask for: values of other sections, and those that follow from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tme_sim.config.schema import Section
+from tme_sim.config.settings import Config
+from tme_sim.config.units import format_dose
+from tme_sim.files.tables import read_plasma_curve
+from tme_sim.state.errors import InputError
+from tme_sim.state.substance import accessible_share, interstitial_diffusivity_um2_per_s, particle_mass_g
+
+MASS_KEYS = ("core_diameter_um", "density_g_per_mL", "drug_fraction")
+"""Of a card, what the mass of a particle and of its drug follow from."""
+CLEARANCE_KEYS = {
+    "compartments": ("model", "kupffer_maximum_per_s", "kupffer_half_saturation_per_um3", "sinks_per_s"),
+    "biexponential": ("model", "fast_fraction", "fast_half_life_s", "slow_half_life_s"),
+    "curve": ("model", "curve"),
+}
+"""Of a card's clearance, what each model reads."""
+
+
+class Context:
+    """Looks up what `given` fields ask for, and remembers it, so that a key nobody read can be named."""
+
+    def __init__(self, config: Config, data: Path | None) -> None:
+        self.config, self.data = config, data
+        self.read: set[str] = set()
+        self._made: dict[str, Callable[[], Any]] = {
+            "dose.particles": self._dose,
+            "tissue_diffusivity": self._diffusivity,
+            "clearance_curve": self._curve,
+            "cell_kinds": self.cell_kinds,
+            "carrier_pools": lambda: tuple(self.carrier_pools),
+            "gap_length_um": self._gap_length,
+        }
+        self.carrier_pools: list[str] = []
+
+    def __call__(self, path: str) -> Any:
+        """The value at a path of the configuration, or of something derived from it."""
+        if path in self._made:
+            return self._made[path]()
+        self.read |= self._keys_behind(path)
+        value: Any = self.config
+        for name in path.split("."):
+            value = value.values[name] if isinstance(value, Section) else getattr(value, name)
+        return value
+
+    def _keys_behind(self, path: str) -> set[str]:
+        """What is read with a path: itself, but of a clearance only what its model uses."""
+        if path == "nanoparticle.clearance":
+            return {f"{path}.{key}" for key in CLEARANCE_KEYS[self.config.nanoparticle.clearance.model]}
+        return {path}
+
+    def _dose(self) -> float:
+        return dose_in_particles(self.config, self.read)
+
+    def _diffusivity(self) -> float:
+        measured = self("nanoparticle.diffusivity_um2_per_s")
+        if measured is not None:
+            return float(measured)
+        return interstitial_diffusivity_um2_per_s(self("nanoparticle.hydrodynamic_diameter_um") / 2, self("tissue.matrix"))
+
+    def accessible_share(self) -> float:
+        """Share of the extracellular space that the particle can reach."""
+        measured = self("nanoparticle.accessible_share")
+        if measured is not None:
+            return float(measured)
+        return accessible_share(self("nanoparticle.hydrodynamic_diameter_um") / 2, self("tissue.matrix"))
+
+    def cell_kinds(self) -> tuple[str, ...]:
+        """Populations that the tissue may hold."""
+        patches = self.config.tissue.values.get("patches", {}).values()
+        given = [patch.macrophage_fraction for patch in patches if patch.macrophage_fraction is not None]
+        fractions = given + ([self("cells.macrophage_fraction")] if len(given) < max(1, len(patches)) else [])
+        present = {"macrophages": max(fractions) > 0, "tumor_cells": min(fractions) < 1}
+        return tuple(kind for kind, is_present in present.items() if is_present)
+
+    def _gap_length(self) -> float | None:
+        """Length of the gaps through the wall; None without gaps."""
+        sections = (s for s in self.config.processes.values() if s.enabled and s.kind == "gaps")
+        return next((float(section.values["wall_length_um"]) for section in sections), None)
+
+    def _curve(self) -> NDArray[np.float64] | None:
+        clearance = self.config.nanoparticle.clearance
+        self.read |= self._keys_behind("nanoparticle.clearance")
+        if clearance.model != "curve":
+            return None
+        if clearance.curve is None:
+            raise InputError("nanoparticle.clearance.curve", None, "must name a CSV file with columns time_h and percent_id")
+        curve = read_plasma_curve(Path(clearance.curve), self.data)
+        if curve[0, -1] < self.config.protocol.duration_s:
+            raise InputError(
+                "nanoparticle.clearance.curve", clearance.curve, f"ends at {curve[0, -1] / 3600:g} h, before protocol.duration"
+            )
+        return curve
+
+
+def dose_in_particles(config: Config, read: set[str]) -> float:
+    """N = dose · body mass / (loading · particle mass); every dose of the protocol has this many."""
+    read |= {"protocol.dose", "nanoparticle.hydrodynamic_diameter_um"}
+    dose, particle = config.protocol.dose, config.nanoparticle
+    if dose.basis == "particles":
+        number = dose.value
+    elif dose.basis == "activity":
+        raise InputError(
+            "protocol.dose", format_dose(dose), "this nanoparticle has no radioactive label; give particles or a mass"
+        )
+    else:
+        read |= {"protocol.dose_of", *(["body.mass_g"] if dose.basis == "mass_per_kg" else [])}
+        read |= {f"nanoparticle.{key}" for key in MASS_KEYS}
+        if config.protocol.dose_of == "drug" and config.drug is None:
+            raise InputError("protocol.dose_of", "drug", "this run has no drug; choose one with drug=NAME, or dose_of=particle")
+        loading = 1.0 if config.protocol.dose_of == "particle" else particle.drug_fraction
+        if loading == 0:
+            raise InputError("protocol.dose_of", "drug", "needs nanoparticle.drug_fraction above 0; or dose_of particle")
+        mass_g = (
+            dose.value
+            * (config.body.mass_g if dose.basis == "mass_per_kg" else 1.0)
+            / (1e3 if dose.basis == "mass_per_kg" else 1.0)
+        )
+        number = mass_g / (loading * particle_mass_g(particle))
+    if not 1 <= number <= 1e16:
+        raise InputError("protocol.dose", format_dose(dose), f"is {number:.3g} particles; must be between 1 and 1e16")
+    return float(round(number))
