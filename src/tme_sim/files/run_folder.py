@@ -128,10 +128,17 @@ def find_run(name: str | Path, base: Path = Path("runs")) -> Path:
     found = sorted(base.glob("*/*/run.json"), key=lambda file: file.stat().st_mtime)
     if str(name) == "last" and found:
         return found[-1].parent
-    matches = [
-        file.parent for file in found if json.loads(file.read_text(encoding="utf-8")).get("hash", "").startswith(str(name))
-    ]
+    matches = [file.parent for file in found if str(name) and _hash_of(file).startswith(str(name))]
     if len(matches) == 1:
         return matches[0]
     why = f"{len(matches)} runs have this hash; give the folder" if matches else "no such run"
     raise InputError("run", name, f"{why}; a run folder, `last`, or the start of a run's hash under {base}")
+
+
+def _hash_of(file: Path) -> str:
+    """Hash in a run.json; none where the file cannot be read, so that one broken run does not hide the others."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return ""
+    return str(content.get("hash", "")) if isinstance(content, dict) else ""

@@ -14,6 +14,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "fields.lumen_fraction": ("1", "share of the voxel that is blood (z, y, x)"),
     "fields.cell_fraction": ("1", "share of the voxel that is cells (z, y, x)"),
     "fields.accessible_fraction": ("1", "share of the voxel that the carrier can reach, phi(a) (z, y, x)"),
+    "fields.wall_surface_um2": ("um2", "vessel wall in the voxel (z, y, x)"),
     "fields.inside": ("1", "1 where the voxel belongs to the tumour (z, y, x)"),
     "fields.oxygen_mmHg": ("mmHg", "partial pressure of oxygen (z, y, x)"),
     "fields.pH": ("1", "extracellular pH (z, y, x)"),
