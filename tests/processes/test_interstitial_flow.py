@@ -11,11 +11,11 @@ from tme_sim.processes.base import StateView, Streams
 from tme_sim.processes.interstitial_flow import (
     InterstitialFlow,
     edge_radii,
-    gap_filtration_um3_per_mmHg_s,
     sphere_pressure,
 )
 from tme_sim.state.lattice import Patch
 from tme_sim.state.population import Population
+from tme_sim.state.pores import gap_filtration_um3_per_mmHg_s
 from tme_sim.state.substance import Matrix
 
 K = 4.13

@@ -14,6 +14,7 @@ from tme_sim.config.settings import Config
 from tme_sim.config.units import format_dose
 from tme_sim.files.tables import read_plasma_curve
 from tme_sim.state.errors import InputError
+from tme_sim.state.pores import Filtration, driving_pressure_mmHg
 from tme_sim.state.substance import accessible_share, interstitial_diffusivity_um2_per_s, particle_mass_g
 
 MASS_KEYS = ("core_diameter_um", "density_g_per_mL", "drug_fraction")
@@ -39,6 +40,7 @@ class Context:
             "cell_kinds": self.cell_kinds,
             "carrier_pools": lambda: tuple(self.carrier_pools),
             "gap_length_um": self._gap_length,
+            "filtration": self._filtration,
         }
         self.carrier_pools: list[str] = []
 
@@ -84,8 +86,21 @@ class Context:
 
     def _gap_length(self) -> float | None:
         """Length of the gaps through the wall; None without gaps."""
-        sections = (s for s in self.config.processes.values() if s.enabled and s.kind == "gaps")
-        return next((float(section.values["wall_length_um"]) for section in sections), None)
+        section = self._enabled("gaps")
+        return None if section is None else float(section.values["wall_length_um"])
+
+    def _filtration(self) -> Filtration | None:
+        """What drives fluid through a gap, the same for what it carries as for the flow; None without interstitial_flow."""
+        section = self._enabled("interstitial_flow")
+        if section is None:
+            return None
+        names = ("vessel_pressure_mmHg", "vessel_oncotic_pressure_mmHg", "tissue_oncotic_pressure_mmHg", "oncotic_reflection")
+        driving = driving_pressure_mmHg(*(float(section.values[name]) for name in names))
+        return Filtration(driving, float(self("tissue.matrix").hydraulic_conductivity_um2_per_mmHg_s))
+
+    def _enabled(self, kind: str) -> Section | None:
+        """The section of the process of this kind, if the run has one."""
+        return next((s for s in self.config.processes.values() if s.enabled and s.kind == kind), None)
 
     def _curve(self) -> NDArray[np.float64] | None:
         clearance = self.config.nanoparticle.clearance

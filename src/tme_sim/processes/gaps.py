@@ -1,4 +1,4 @@
-"""Endothelial gaps: static pores in the vessel wall through which particles diffuse both ways (model section 3.1)."""
+"""Endothelial gaps: static pores in the wall that pass particles both ways, alone and with the leaking fluid (model section 3.1)."""
 
 from __future__ import annotations
 
@@ -14,42 +14,31 @@ from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state.exchange import draw_from_plasma, return_to_plasma
 from tme_sim.state.parameters import given, parameter
 from tme_sim.state.population import Population
+from tme_sim.state.pores import (
+    Filtration,
+    gap_conductance_um3_per_s,
+    gap_convection,
+    gap_filtration_um3_per_mmHg_s,
+    two_way_um3_per_s,
+)
 from tme_sim.state.state import State
-from tme_sim.state.substance import pore_hindrance, stokes_einstein_um2_per_s
 from tme_sim.state.variables import FORMS, ROUTES
 
 ROUTE = ROUTES.index("gap")
 
 
-def gap_conductance_um3_per_s(
-    pore_radius_um: NDArray[np.float64],
-    wall_length_um: float,
-    particle_radius_um: float,
-    tissue_diffusivity_um2_per_s: float,
-    accessible_fraction: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    """G of one gap: 1/G = L/(H(a/r) D0 π r²) + 1/(4 φ D_t r), the pore and the access to the tissue behind it in series.
-
-    The access term is the flux 4 D r to a disc in a half-space; pores no wider than the particle pass nothing.
-    """
-    sizes, of_gap = np.unique(pore_radius_um, return_inverse=True)
-    hindrance = np.array([pore_hindrance(particle_radius_um / r) for r in sizes])[of_gap]
-    pore = hindrance * stokes_einstein_um2_per_s(particle_radius_um) * pi * pore_radius_um**2 / wall_length_um
-    access = 4 * accessible_fraction * tissue_diffusivity_um2_per_s * pore_radius_um
-    total = pore + access
-    return np.divide(pore * access, total, out=np.zeros_like(total), where=total > 0)
-
-
 @dataclass(frozen=True)
 class Static:
-    """What follows from where the gaps are: (gaps,) conductances and rows of the wall; (places,) voxels that hold gaps, return
-    rates there, and rows of the wall.
+    """What follows from where the gaps are: (gaps,) conductances, what a mmHg carries, place and row of the wall; (places,)
+    voxels that hold gaps, their accessible volume, and rows of the wall.
     """
 
     conductance_um3_per_s: NDArray[np.float64]
+    carried_um3_per_mmHg_s: NDArray[np.float64] | None
+    place_of_gap: NDArray[np.int64]
     wall_of_gap: NDArray[np.int64]
     places: NDArray[np.int64]
-    return_per_s: NDArray[np.float64]
+    volume_um3: NDArray[np.float64]
     wall_of_place: NDArray[np.int64]
 
 
@@ -57,7 +46,8 @@ class Static:
 class Gaps(Process):
     """Gap agents on the wall, seeded at random in proportion to its surface; J = G (C_p − C_i/φ) through each that blood passes.
 
-    The gaps are static: their conductances are computed once.
+    Where interstitial_flow gives a pressure, the fluid that leaks carries particles with it: J = W J_v (C_p − (C_i/φ) e^(−Pe))/
+    (1 − e^(−Pe)), Pe = W J_v/G, J_v = Q (p_0 − p), with the Q and the p_0 (where nothing leaks) that its flow has.
     """
 
     pore_radius_um: float = parameter("radius of a gap", above=0, at_most=5)
@@ -65,12 +55,14 @@ class Gaps(Process):
     area_fraction: float = parameter("share of the wall's area that is open gap", at_least=0, at_most=0.2)
     diameter_um: float = given("nanoparticle.hydrodynamic_diameter_um")
     diffusivity_um2_per_s: float = given("tissue_diffusivity")
+    filtration: Filtration | None = given("filtration", default=None)
     _static: Static | None = field(default=None, init=False, repr=False)
 
     @property
     def reads(self) -> frozenset[str]:
         gaps = {"populations.gaps.voxel", "populations.gaps.radius_um"}
-        return frozenset({"fields.accessible_fraction", "vessels.perfused"} | gaps)
+        pressure = {"fields.interstitial_pressure_mmHg"} if self.filtration is not None else set()
+        return frozenset({"fields.accessible_fraction", "vessels.perfused"} | gaps | pressure)
 
     @property
     def writes(self) -> frozenset[str]:
@@ -89,18 +81,23 @@ class Gaps(Process):
         state.fields.setdefault("nanoparticle", state.empty_field())
 
     def entry_um3_per_s(self, state: State) -> float:
+        """Of the mean number of gaps; with convection into tissue without any pressure, an upper bound."""
         assert state.vessels is not None
         accessible = state.fields["accessible_fraction"].ravel()[state.vessels.voxel]
         radius = np.full(len(accessible), self.pore_radius_um)
         per_um2 = self.area_fraction / (pi * self.pore_radius_um**2)
-        return float((self._conductance(radius, accessible) * state.vessels.surface_um2 * per_um2).sum())
+        clears = self._conductance(radius, accessible)
+        if self.filtration is not None:
+            clears, _ = two_way_um3_per_s(clears, self._carried(radius, self.filtration) * max(self.filtration.driving_mmHg, 0.0))
+        return float((clears * state.vessels.surface_um2 * per_um2).sum())
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         gaps, plasma = state.populations["gaps"], state.body["plasma"]
         static = self._static = self._static or self._prepare_static(state)
         carriers = state.fields["nanoparticle"].reshape(len(ROUTES), len(FORMS), -1)
         perfused = state.vessels["perfused"]
-        return_per_s = static.return_per_s * perfused[static.wall_of_place]
+        clears, return_per_s = self._rates(state, static)
+        return_per_s = return_per_s * perfused[static.wall_of_place]
         back = share(carriers[:, :, static.places], -np.expm1(-return_per_s * dt_s), streams.key("return"))
         carriers[:, :, static.places] -= back
         return_to_plasma(plasma, state.ledger, state.lattice, static.places, back)
@@ -110,7 +107,7 @@ class Gaps(Process):
             state.ledger,
             state.lattice,
             gaps["voxel"],
-            static.conductance_um3_per_s * perfused[static.wall_of_gap],
+            clears * perfused[static.wall_of_gap],
             ROUTE,
             dt_s,
             streams.key("enter"),
@@ -124,14 +121,34 @@ class Gaps(Process):
             radius_um, self.wall_length_um, self.diameter_um / 2, self.diffusivity_um2_per_s, accessible
         )
 
+    def _carried(self, radius_um: NDArray[np.float64], filtration: Filtration) -> NDArray[np.float64]:
+        """W Q of each gap."""
+        leaks = gap_filtration_um3_per_mmHg_s(radius_um, self.wall_length_um, filtration.conductivity_um2_per_mmHg_s)
+        return gap_convection(radius_um, self.diameter_um / 2) * leaks
+
+    def _rates(self, state: StateView, static: Static) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Volume of plasma that each gap clears per second, and the rate at which free particles of each place go back."""
+        into = back = static.conductance_um3_per_s
+        if self.filtration is not None and static.carried_um3_per_mmHg_s is not None:
+            pressure = state.fields["interstitial_pressure_mmHg"].ravel()[static.places]
+            drives = (self.filtration.driving_mmHg - pressure)[static.place_of_gap]
+            into, back = two_way_um3_per_s(back, static.carried_um3_per_mmHg_s * drives)
+        total = np.bincount(static.place_of_gap, back, len(static.places)).astype(np.float64)  # of no gaps it is of integers
+        volume = static.volume_um3
+        return into, np.divide(total, volume, out=np.zeros_like(total), where=volume > 0)
+
     def _prepare_static(self, state: StateView) -> Static:
-        """Conductances, and the rate at which free particles go back; the gaps of one voxel act as one."""
+        """The gaps of one voxel act as one on what is in it."""
         gaps = state.populations["gaps"]
-        accessible = state.fields["accessible_fraction"].ravel()
-        conductance = self._conductance(gaps["radius_um"], accessible[gaps["voxel"]])
+        accessible, radius = state.fields["accessible_fraction"].ravel(), gaps["radius_um"]
         places, of_gap = np.unique(gaps["voxel"], return_inverse=True)
-        total = np.bincount(of_gap, conductance, len(places)).astype(np.float64)  # of no gaps it is of integers
-        volume = accessible[places] * state.lattice.voxel_um3
-        return_per_s = np.divide(total, volume, out=np.zeros_like(total), where=volume > 0)
         wall_of_place = np.searchsorted(state.vessels["voxel"], places)
-        return Static(conductance, wall_of_place[of_gap], places, return_per_s, wall_of_place)
+        return Static(
+            self._conductance(radius, accessible[gaps["voxel"]]),
+            None if self.filtration is None else self._carried(radius, self.filtration),
+            of_gap,
+            wall_of_place[of_gap],
+            places,
+            accessible[places] * state.lattice.voxel_um3,
+            wall_of_place,
+        )

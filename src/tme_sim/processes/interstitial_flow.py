@@ -13,18 +13,13 @@ from tme_sim.numerics.faces import OPEN, Faces
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import given, parameter
+from tme_sim.state.pores import driving_pressure_mmHg, gap_filtration_um3_per_mmHg_s
 from tme_sim.state.state import State
 from tme_sim.state.steady import SteadyField, per_volume
-from tme_sim.state.substance import PA_PER_MMHG, WATER_VISCOSITY_PA_S, Matrix
+from tme_sim.state.substance import Matrix
 
 Reals = NDArray[np.float64]
 UM3_PER_ML = 1e12
-
-
-def gap_filtration_um3_per_mmHg_s(pore_radius_um: Reals, wall_length_um: float, conductivity_um2_per_mmHg_s: float) -> Reals:
-    """Q of one gap: 1/Q = 8 μ L/(π r⁴) + 1/(4 K r), the pore and the access to the tissue behind it in series."""
-    pore = 8 * WATER_VISCOSITY_PA_S / PA_PER_MMHG * wall_length_um / (pi * pore_radius_um**4)
-    return 1 / (pore + 1 / (4 * conductivity_um2_per_mmHg_s * pore_radius_um))
 
 
 def sphere_pressure(alpha: float, radius: ArrayLike) -> Reals:
@@ -89,8 +84,9 @@ class InterstitialFlow(Process):
         return frozenset({"fields.interstitial_pressure_mmHg", "fields.interstitial_velocity_um_per_s"})
 
     def prepare(self, state: State, random: Callable[[str], np.random.Generator]) -> None:
-        """At rest at the edge's pressure, until the first step."""
-        state.fields["interstitial_pressure_mmHg"] = np.full(state.lattice.voxels, self.edge_pressure_mmHg)
+        """At rest, at the pressure at which nothing leaks, until the first step: a gap that acts before it only diffuses."""
+        at_rest = np.where(state.fields["inside"] > 0, self._driving_mmHg, self.edge_pressure_mmHg)
+        state.fields["interstitial_pressure_mmHg"] = at_rest
         state.fields["interstitial_velocity_um_per_s"] = np.zeros((3, *state.lattice.voxels))
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
@@ -111,9 +107,12 @@ class InterstitialFlow(Process):
 
     @property
     def _driving_mmHg(self) -> float:
-        """The pressure at which nothing leaks, p_v − σ (π_v − π_i)."""
-        oncotic = self.vessel_oncotic_pressure_mmHg - self.tissue_oncotic_pressure_mmHg
-        return self.vessel_pressure_mmHg - self.oncotic_reflection * oncotic
+        return driving_pressure_mmHg(
+            self.vessel_pressure_mmHg,
+            self.vessel_oncotic_pressure_mmHg,
+            self.tissue_oncotic_pressure_mmHg,
+            self.oncotic_reflection,
+        )
 
     @property
     def _conductivity(self) -> float:

@@ -67,10 +67,10 @@ def parameter(
     return field(default=default, metadata=metadata)
 
 
-def given(path: str) -> Any:
+def given(path: str, default: Any = MISSING) -> Any:
     """A dataclass field filled from another section of the configuration, e.g. `nanoparticle.hydrodynamic_diameter_um`.
 
     The path is written with the names used inside (unit suffix included). The key counts as read, so a user who sets it
-    is not told that nothing reads it.
+    is not told that nothing reads it. default: what an instance made by hand may leave out.
     """
-    return field(metadata={"given": path})
+    return field(default=default, metadata={"given": path})

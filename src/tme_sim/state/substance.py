@@ -129,6 +129,18 @@ def pore_hindrance(ratio: float) -> float:
     return max(0.0, 1 + 9 / 8 * ratio * log(ratio) + sum(c * ratio ** (i + 1) for i, c in enumerate(polynomial)))
 
 
+def pore_convective_hindrance(ratio: float) -> float:
+    """W(λ) = Φ K_c of convection through a cylindrical pore, partition included; 0 for λ ≥ 1.
+
+    Φ = (1 − λ)², K_c = (1 + 3.867 λ − 1.907 λ² − 0.834 λ³)/(1 + 1.867 λ − 0.741 λ²) (Dechadilok & Deen 2006,
+    doi:10.1021/ie051387n, eq. 18).
+    """
+    if ratio >= 1:
+        return 0.0
+    x = max(ratio, 0.0)
+    return (1 - x) ** 2 * (1 + 3.867 * x - 1.907 * x**2 - 0.834 * x**3) / (1 + 1.867 * x - 0.741 * x**2)
+
+
 def particle_mass_g(particle: Nanoparticle) -> float:
     """m = ρ π d³/6, d the core's diameter where the card has one."""
     diameter_um = particle.core_diameter_um or particle.hydrodynamic_diameter_um
