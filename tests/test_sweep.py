@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -17,13 +16,13 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from tme_sim import sweeping
 from tme_sim.cli import main
 from tme_sim.config.load import request
 from tme_sim.runner import config_hash
 from tme_sim.simulation import Simulation
 from tme_sim.state.errors import InputErrors, ModelError
 
-sweeping = importlib.import_module("tme_sim.sweep")  # `tme_sim.sweep` itself is the function of the Python interface
 WORDS = ["quick", "lattice.size=120um", "protocol.duration=10min", "record.interval=10min"]
 FAILING = "tissue.tumor_mass=0.1ug,200mg"  # the first is less than the lattice holds
 

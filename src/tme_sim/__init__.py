@@ -7,7 +7,7 @@
     views/       what is shown        the PyVista scene, the report
 
 `tissues/` builds where it happens, `numerics/` is plain mathematics, `files/` reads and writes, `config/` composes and
-validates, `simulation.py` is the loop, `runner.py` one run from configuration to folder, `sweep.py` and `study.py` many.
+validates, `simulation.py` is the loop, `runner.py` one run from configuration to folder, `sweeping.py` and `study.py` many.
 
     import tme_sim
     run = tme_sim.run("quick", {"nanoparticle.hydrodynamic_diameter": "30 nm"}, seed=3)

@@ -104,7 +104,7 @@ def sweep(
     workers: int = 1,
 ) -> pd.DataFrame:
     """Run every combination of {key: [values]} and return the table, a row a job. Finished jobs of `out` are not run again."""
-    from tme_sim.sweep import sweep as start
+    from tme_sim.sweeping import sweep as start
 
     words = tuple(f"{key}={','.join(_word(value) for value in choices)}" for key, choices in values.items())
     asked = Request(_experiment(experiment), words)

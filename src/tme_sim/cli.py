@@ -168,7 +168,7 @@ def _run(options: argparse.Namespace) -> int:
 
     _refuse_together(options)
     if options.multirun:
-        from tme_sim.sweep import sweep
+        from tme_sim.sweeping import sweep
 
         return console.sweep(sweep, options, _request(options, options.what))
     return console.run(options, _request(options, options.what) if options.resume is None else None)

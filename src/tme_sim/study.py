@@ -22,7 +22,7 @@ from tme_sim.analysis.targets import Row, Target, read_targets, verdict
 from tme_sim.config.load import Request, experiment_dirs, load, study_file
 from tme_sim.files.run_store import RunStore
 from tme_sim.state.errors import InputError, InputErrors
-from tme_sim.sweep import Job, job_of, read_status, run_jobs
+from tme_sim.sweeping import Job, job_of, read_status, run_jobs
 
 Quantities = dict[str, list[float]]
 

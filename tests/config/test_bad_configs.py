@@ -347,8 +347,12 @@ IMAGES = [
         {"v.ome.tif": volume()},
         "tissue.voxel 4 um: must agree with v.ome.tif, whose header says 15 um along z",
     ),
-    ("", {"v.ome.tif": volume(fill=0)}, "tissue.vessels v.ome.tif: must mark some voxels as vessel and leave some; it marks 0%"),
-    ("", {"v.ome.tif": volume(fill=1)}, "tissue.vessels v.ome.tif: must mark some voxels as vessel and leave some; it marks …"),
+    (
+        "",
+        {"v.ome.tif": volume(fill=0)},
+        "tissue.vessels v.ome.tif: must mark some voxels as vessel and leave some; 0% of it lies above 0; …",
+    ),
+    ("", {"v.ome.tif": volume(fill=1)}, "tissue.vessels v.ome.tif: must mark some voxels as vessel and leave some; …"),
     ("", {"v.ome.tif": volume(keep=0.5)}, "tissue.vessels v.ome.tif: must be complete: its list of pages breaks off"),
     ("", {"v.ome.tif": "not a picture"}, "tissue.vessels v.ome.tif: must be a readable volume …"),
     ("", {"v.ome.tif": ""}, "tissue.vessels v.ome.tif: must not be empty"),
@@ -380,7 +384,7 @@ IMAGES = [
     (
         "tissue.tumor=t.png",
         {"v.ome.tif": volume(), "t.png": "x"},
-        "tissue.tumor t.png: must end in one of .tif, .tiff, .nii, .nii.gz, .npy",
+        "tissue.tumor t.png: must end in one of .tif, .tiff, .nii, .nii.gz, .npy, .zarr",
     ),
     ("lattice.size=480um", {"v.ome.tif": volume()}, f"lattice.size: {UNREAD} (the size of the box comes from the images)"),
 ]

@@ -6,12 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import convolve
 
 from tme_sim.state.vessels import VesselGraph
 
 Floats = NDArray[np.float64]
 
 SAMPLES_AT_ONCE = 1_000_000  # bounds memory to about 100 MB beside the two results
+SAMPLING_NOISE = 0.1  # by how much the samples may overfill a voxel that is full
 GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 
 
@@ -22,7 +24,8 @@ def rasterise(graph: VesselGraph, shape_voxels: tuple[int, int, int], voxel_um: 
     arc for its wall, turned by the golden angle from slice to slice so that no direction is favoured. The weights of a
     cylinder's samples sum to its volume and lateral surface exactly; what lies outside the lattice is dropped. Cylinders that
     meet in a branch point overlap there: wall and lumen then count for each, and the lumen of a voxel is clipped at 1, which
-    takes more from fine voxels (7 % of a typical network's volume at 5 um, 2 % at 15 um) and at most 0.6 % from a lone tube.
+    takes more from fine voxels (7 % of a typical network's volume at 5 um, 2 % at 15 um). A voxel that a lone wide tube fills is
+    sampled a few percent too high or low; what is too much goes to its partly filled neighbours.
     """
     grid = np.asarray(shape_voxels)
     lumen = np.zeros(grid + 2)  # one voxel more all around takes what lies outside
@@ -35,7 +38,17 @@ def rasterise(graph: VesselGraph, shape_voxels: tuple[int, int, int], voxel_um: 
             _scatter(lumen, slices, disc, np.pi * slices.radius_um**2 * slices.height_um, voxel_um)
             _scatter(wall, slices, arc, 2 * np.pi * slices.radius_um * slices.height_um, voxel_um)
     inner = (slice(1, -1),) * 3
-    return np.minimum(lumen[inner] / voxel_um**3, 1.0), np.ascontiguousarray(wall[inner])
+    return _settled(lumen / voxel_um**3)[inner], np.ascontiguousarray(wall[inner])
+
+
+def _settled(lumen: Floats) -> Floats:
+    """Shares of lumen clipped at 1; an excess that sampling explains is handed on to neighbours with room, an overlap is not."""
+    excess = np.where(lumen < 1 + SAMPLING_NOISE, np.maximum(lumen - 1, 0), 0.0)
+    room = np.where(lumen > 0, np.maximum(1 - lumen, 0), 0.0)
+    around = np.ones((3, 3, 3))
+    offered = convolve(room, around, mode="constant")
+    given = np.divide(excess, offered, out=np.zeros_like(excess), where=offered > 0)
+    return np.asarray(np.minimum(np.minimum(lumen, 1) + room * convolve(given, around, mode="constant"), 1.0))
 
 
 class _Slices:
