@@ -1,0 +1,67 @@
+"""Every experiment that ships: its small variant runs end to end and has its files."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tme_sim.cli import main
+from tme_sim.config.compose import experiments
+from tme_sim.config.load import experiment_dirs, load, request
+from tme_sim.files.run_folder import RunFolder
+
+SHIPPED = experiment_dirs()[-1]
+DATA = Path(os.environ.get("TME_SIM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
+
+
+def data_sets(name: str) -> list[Path]:
+    """The files that an experiment reads from --data."""
+    tissue = load(request([name, "variant=small"])).config.tissue
+    named = [tissue.values[key] for key in getattr(tissue.cls, "files", ())]
+    return [Path(file) for file in named if file is not None]
+
+
+@pytest.mark.parametrize("name", experiments([SHIPPED]))
+def test_the_small_variant_runs_to_its_end_and_has_its_files(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = [file for file in data_sets(name) if not (DATA / file).is_file()]
+    if missing:
+        pytest.skip(f"{missing[0]} is not in {DATA}; TME_SIM_DATA names the folder of data sets (experiments/{name}/README.md)")
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", name, "variant=small", "report=false", "--data", str(DATA), "--quiet"]) == 0
+    run = RunFolder(capsys.readouterr().out.strip())
+    assert run.info["status"] == "done"
+    assert run.info["name"] == name
+    assert run.summary["ledger_residual"] < 1e-12
+    assert run.summary["tumor_percent_id"] > 0
+    for file in ("config.yaml", "series.parquet", "ledger.parquet", "fields.zarr/zarr.json", "log.txt"):
+        assert (run.folder / file).is_file()
+    assert run.times_s[0] == 0
+    assert len(run.fields["time"]) == len(run.times_s) > 1
+    assert len(run.agents("tumor_cells")) > 0
+    assert json.loads((run.folder / "run.json").read_text("utf-8"))["data"] == str(DATA.resolve())
+
+
+def test_the_real_tumour_has_the_vessel_surface_that_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    name = "lightsheet_tumor"
+    if any(not (DATA / file).is_file() for file in data_sets(name)):
+        pytest.skip(f"the images of {name} are not in {DATA} (TME_SIM_DATA)")
+    words = ["protocol.duration=10min", "record.interval=10min", "record.level=summary", "report=false", "--data", str(DATA)]
+    assert main(["run", name, *words, "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    summary = RunFolder(tmp_path / "run").summary
+    assert 12 <= summary["vessel_surface_mm2_per_mm3"] <= 13
+
+
+@pytest.mark.parametrize("name", experiments([SHIPPED]))
+def test_every_experiment_says_what_it_is(name: str) -> None:
+    folder = SHIPPED / name
+    text = (folder / "README.md").read_text("utf-8")
+    assert len(text.split()) > 30
+    assert f"tme-sim run {name}" in text or f"tme-sim study {name}" in text
+    assert (folder / "small.yaml").is_file()
+    comments = [line for line in (folder / "experiment.yaml").read_text("utf-8").splitlines() if line.startswith("#")]
+    assert any("@package" not in line for line in comments)
