@@ -154,6 +154,7 @@ CHOICES = [
 ]
 RUNS = [  # found while State(0) is built: the configuration is valid, the run is not
     ("lattice.size=485um", "lattice.size 485 um: must be a whole multiple of lattice.site, 15 um, and at least 4 of them"),
+    ("lattice.size=20mm|lattice.refinement=3", "lattice.size 20 mm: needs 3.2e+04 GB of memory at least, and this machine has …"),
     ("lattice.site=10um", "lattice.site 10 um: a cell of 2494 um^3 must fill at most 95 % of a site"),
     ("protocol.duration=90s", "protocol.duration 90 s: must be a whole multiple of the step, 60 s"),
     ("record.interval=90s", "record.interval 90 s: must be a whole multiple of the step, 60 s"),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tme_sim.config.beginning import build_tissue, carrier_pools, empty_tissue, patch_masses_g, seed_cells, with_copies
-from tme_sim.config.checks import check_kinds, check_needs, check_times, refuse_unread
+from tme_sim.config.checks import check_kinds, check_memory, check_needs, check_times, refuse_unread
 from tme_sim.config.context import MASS_KEYS, Context
 from tme_sim.config.registry import construct, given_paths
 from tme_sim.config.schema import Section
@@ -59,6 +59,7 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
             check()
     processes = _construct_processes({name: s for name, s in enabled.items() if s.kind != "release"}, context, errors)
     with _collected(errors):
+        check_memory(config)
         tissue: Tissue = construct(config.tissue.cls, config.tissue.values, context)
         geometry = with_copies(build_tissue(tissue, config.tissue, random("tissue"), data), tissue)
     if errors:
