@@ -116,7 +116,7 @@ def sweep(
 
 def names(kind: str) -> list[str]:
     """Names of what there is: runs, experiments, nanoparticles, tissues, processes, readouts, drugs or protocols."""
-    from tme_sim.console import listed
+    from tme_sim.commands.catalogue import listed
 
     return [name for name, _ in listed(kind)]
 

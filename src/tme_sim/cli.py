@@ -8,14 +8,12 @@ import re
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import tme_sim
 from tme_sim.state.errors import InputError, InputErrors, ModelError
-
-if TYPE_CHECKING:
-    from tme_sim.config.load import Request
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 LISTS = ("runs", "experiments", "nanoparticles", "tissues", "processes", "readouts", "drugs", "protocols")
@@ -52,7 +50,8 @@ def _handle(given: Sequence[str]) -> int:
     if getattr(options, "threads", None):
         # numba takes its ceiling from the environment when it is imported, and --threads may exceed the cores
         os.environ.setdefault("NUMBA_NUM_THREADS", str(max(options.threads, os.cpu_count() or 1)))
-    return int(options.handle(options))
+    module, _, function = options.handle.partition(":")  # loaded only now, so that --help is quick
+    return int(getattr(import_module(f"tme_sim.commands.{module}"), function)(options))
 
 
 class _Parser(argparse.ArgumentParser):
@@ -82,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"tme-sim {tme_sim.__version__}")
     commands = top.add_subparsers(metavar="COMMAND")
-    run = _command(commands, "run", "simulate: one run, or with -m a sweep over key=a,b,c", _run)
+    run = _command(commands, "run", "simulate: one run, or with -m a sweep over key=a,b,c", "run:run")
     _what(run)
     run.add_argument("-m", "--multirun", action="store_true", help="sweep over comma lists (also: tme-sim sweep …)")
     run.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/<name>/<date>-<time>-<hash>)")
@@ -91,55 +90,53 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--launcher", choices=["local"], default="local", help="where a sweep runs")
     run.add_argument("--workers", type=_positive, metavar="N", help="runs of a sweep at a time")
     run.add_argument("--retry", action="store_true", help="in a sweep, run failed jobs again")
-    _what(
-        _command(commands, "plan", "what a run would be: configuration, number mode, time, memory, files; nothing is run", _plan)
-    )
-    study = _command(commands, "study", "arms and replicates of an experiment, and its verdict", _study)
+    _what(_command(commands, "plan", "what a run would be and cost; nothing is run", "run:plan"))
+    study = _command(commands, "study", "arms and replicates of an experiment, and its verdict", "results:study")
     _what(study)
     study.add_argument("--out", type=Path, metavar="DIR", help="folder of the study (default: studies/<name>-<variant>)")
     study.add_argument("--workers", type=_positive, default=1, metavar="N", help="runs at a time")
     study.add_argument("--retry", action="store_true", help="run failed runs again")
     study.add_argument("--quiet", action="store_true", help="only the verdict")
-    view = _command(commands, "view", "look at a run: a window, or with --screenshot a picture", _view)
+    view = _command(commands, "view", "look at a run: a window, or with --screenshot a picture", "results:view")
     view.add_argument("run", metavar="RUN")
     view.add_argument("--screenshot", type=Path, metavar="F", help="write a picture instead of opening a window")
     view.add_argument("--layers", metavar="a,b", help="vessels, gaps, particles, macrophages, tumor_cells")
     view.add_argument("--slice", metavar="z=50%", help="a plane of carrier concentration")
     view.add_argument("--time", metavar="T", help="a recorded time such as 12h (default: the last)")
-    compare = _command(commands, "compare", "a run beside another run, or against an experiment's targets", _compare)
+    compare = _command(commands, "compare", "a run beside another run, or against an experiment's targets", "results:compare")
     compare.add_argument("run", metavar="RUN")
     compare.add_argument("other", metavar="RUN2 | EXPERIMENT")
     compare.add_argument("--json", action="store_true", help="as JSON")
-    export = _command(commands, "export", "a run's tables as CSV", _export)
+    export = _command(commands, "export", "a run's tables as CSV", "results:export")
     export.add_argument("run", metavar="RUN")
     export.add_argument("--csv", type=Path, required=True, metavar="DIR", help="folder for the CSV files")
-    listing = _command(commands, "list", "what there is to choose from", _list)
+    listing = _command(commands, "list", "what there is to choose from", "catalogue:show_list")
     listing.add_argument("kind", choices=LISTS)
-    explain = _command(commands, "explain", "one key: value, unit, range, default, meaning, source, who reads it", _explain)
+    explain = _command(commands, "explain", "a key's value, unit, range, meaning, source and readers", "catalogue:explain")
     explain.add_argument("key", metavar="KEY")
-    _what(explain, "in_experiment")
-    _command(commands, "doctor", "check this installation and machine", _doctor)
+    _what(explain)
+    _command(commands, "doctor", "check this installation and machine", "catalogue:doctor")
     return top
 
 
 def _take_words(options: argparse.Namespace, more: Sequence[str]) -> None:
     """Words that stand behind a flag: argparse hands them back instead of adding them to those before it."""
-    words = getattr(options, "what", None) or getattr(options, "in_experiment", None) or []
     flags = [word for word in more if word.startswith("-")]
-    if flags or (more and not (hasattr(options, "what") or hasattr(options, "in_experiment"))):
+    if flags or (more and not hasattr(options, "what")):
         raise InputError((flags or list(more))[0], None, "is unknown here; tme-sim COMMAND --help lists what there is")
-    options.what = options.in_experiment = [*words, *more]
+    if more:
+        options.what = [*options.what, *more]
 
 
-def _command(commands: argparse._SubParsersAction[_Parser], name: str, text: str, handle: object) -> argparse.ArgumentParser:
+def _command(commands: argparse._SubParsersAction[_Parser], name: str, text: str, handle: str) -> argparse.ArgumentParser:
     made = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     made.add_argument("--debug", action="store_true", help="show the traceback of an error")
     made.set_defaults(handle=handle)
     return made
 
 
-def _what(command: argparse.ArgumentParser, name: str = "what") -> None:
-    command.add_argument(name, nargs="*", metavar="NAME | FILE.yaml | key=value", help="an experiment and overrides")
+def _what(command: argparse.ArgumentParser) -> None:
+    command.add_argument("what", nargs="*", metavar="NAME | FILE.yaml | key=value", help="an experiment and overrides")
     command.add_argument("--from", dest="from_run", metavar="RUN", help="start from the configuration of an earlier run")
     command.add_argument("--data", type=Path, metavar="DIR", help="folder that holds data-set folders")
     command.add_argument("--threads", type=_positive, metavar="N", help="threads of the kernels (default: all cores)")
@@ -152,88 +149,6 @@ def _positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text}")
     return int(text)
-
-
-def _request(options: argparse.Namespace, words: Sequence[str]) -> Request:
-    from tme_sim.config.load import request
-
-    keys = [word.partition("=")[0].lstrip("+") for word in words if "=" in word]
-    if twice := [key for key in dict.fromkeys(keys) if keys.count(key) > 1]:
-        raise InputErrors([InputError(key, None, "is set more than once; which of its values is meant?") for key in twice])
-    return request(words, from_run=options.from_run, extensions=options.extension)
-
-
-def _run(options: argparse.Namespace) -> int:
-    from tme_sim import console
-
-    _refuse_together(options)
-    if options.multirun:
-        from tme_sim.sweeping import sweep
-
-        return console.sweep(sweep, options, _request(options, options.what))
-    return console.run(options, _request(options, options.what) if options.resume is None else None)
-
-
-def _refuse_together(options: argparse.Namespace) -> None:
-    """Flags and words that would be passed over in silence beside others."""
-    if options.resume is not None:
-        beside = {"-m": options.multirun, "--out": options.out, "--from": options.from_run}
-        given = [*options.what, *[flag for flag, value in beside.items() if value]]
-        if given:
-            told = "goes on with the run as it was; give no experiment, overrides, --out, --from or -m beside it"
-            raise InputError("--resume", " ".join([options.resume, *given]), told)
-    if not options.multirun:
-        for flag, value in {"--workers": options.workers, "--retry": options.retry}.items():
-            if value:
-                raise InputError(flag, None if value is True else value, "is for sweeps; add -m")
-
-
-def _plan(options: argparse.Namespace) -> int:
-    from tme_sim import console
-
-    return console.plan(options, _request(options, options.what))
-
-
-def _study(options: argparse.Namespace) -> int:
-    from tme_sim import console
-
-    return console.study(options)
-
-
-def _view(options: argparse.Namespace) -> int:
-    from tme_sim import console
-
-    return console.view(options)
-
-
-def _compare(options: argparse.Namespace) -> int:
-    from tme_sim import console
-
-    return console.compare(options)
-
-
-def _export(options: argparse.Namespace) -> int:
-    from tme_sim import console
-
-    return console.export(options)
-
-
-def _list(options: argparse.Namespace) -> int:
-    from tme_sim import console
-
-    return console.show_list(options.kind)
-
-
-def _explain(options: argparse.Namespace) -> int:
-    from tme_sim import console
-
-    return console.explain(options.key, _request(options, options.in_experiment))
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from tme_sim import console
-
-    return console.doctor()
 
 
 def _complain(errors: Sequence[Exception], debug: bool, code: int) -> int:
