@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tme_sim.files.run_store import RunStore
+from tme_sim.state.drug import drug_terms
 from tme_sim.state.ledger import audit, lattice_amounts, whole_body
 from tme_sim.state.population import Population
 from tme_sim.state.state import State, flatten
@@ -44,6 +45,8 @@ class RunRecorder:
         injected = sum(state.ledger.injected.tolist())
         terms = {"injected": injected, **whole_body(state)}
         self.ledger += [{"time_s": time_s, "substance": SUBSTANCE, "term": t, "amount": float(v)} for t, v in terms.items()]
+        if state.drug:
+            self.ledger += [{"time_s": time_s, "substance": "drug", "term": t, "amount": v} for t, v in drug_terms(state).items()]
         if self.level != "full":
             return
         attributes = field_attributes()

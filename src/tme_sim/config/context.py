@@ -15,7 +15,13 @@ from tme_sim.config.units import format_dose
 from tme_sim.files.tables import read_plasma_curve
 from tme_sim.state.errors import InputError
 from tme_sim.state.pores import Filtration, driving_pressure_mmHg
-from tme_sim.state.substance import accessible_share, interstitial_diffusivity_um2_per_s, particle_mass_g
+from tme_sim.state.substance import (
+    SmallMolecule,
+    accessible_share,
+    drug_per_particle_amol,
+    interstitial_diffusivity_um2_per_s,
+    particle_mass_g,
+)
 
 MASS_KEYS = ("core_diameter_um", "density_g_per_mL", "drug_fraction")
 """Of a card, what the mass of a particle and of its drug follow from."""
@@ -40,7 +46,11 @@ class Context:
             "cell_kinds": self.cell_kinds,
             "carrier_pools": lambda: tuple(self.carrier_pools),
             "gap_length_um": self._gap_length,
+            "carrier_integrator": lambda: self.config.integrator,
+            "has_interstitial_flow": lambda: self._enabled("interstitial_flow") is not None,
             "filtration": self._filtration,
+            "small_molecule": self._small_molecule,
+            "drug_per_particle_amol": self._drug_per_particle,
         }
         self.carrier_pools: list[str] = []
 
@@ -97,6 +107,20 @@ class Context:
         names = ("vessel_pressure_mmHg", "vessel_oncotic_pressure_mmHg", "tissue_oncotic_pressure_mmHg", "oncotic_reflection")
         driving = driving_pressure_mmHg(*(float(section.values[name]) for name in names))
         return Filtration(driving, float(self("tissue.matrix").hydraulic_conductivity_um2_per_mmHg_s))
+
+    def _small_molecule(self) -> SmallMolecule:
+        self.read.add("drug.transport")
+        if self.config.drug is None or self.config.drug.transport is None:
+            told = "needs a drug whose card says how it moves; choose one with drug=NAME"
+            raise InputError("drug.transport", None, told)
+        return self.config.drug.transport
+
+    def _drug_per_particle(self) -> float | None:
+        """What a particle releases, where the process `drug` takes it; else None."""
+        if self._enabled("drug") is None or self.config.drug is None:
+            return None
+        self.read |= {f"nanoparticle.{key}" for key in MASS_KEYS} | {"drug.molar_mass_g_per_mol"}
+        return drug_per_particle_amol(self.config.nanoparticle, self.config.drug.molar_mass_g_per_mol)
 
     def _enabled(self, kind: str) -> Section | None:
         """The section of the process of this kind, if the run has one."""

@@ -24,6 +24,7 @@ KINDS: dict[str, dict[str, str]] = {
         "binding": "tme_sim.processes.binding:Binding",
         "uptake": "tme_sim.processes.uptake:Uptake",
         "release": "tme_sim.processes.release:Release",
+        "drug": "tme_sim.processes.drug:Drug",
     },
     "readout": {},
 }

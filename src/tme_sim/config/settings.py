@@ -10,7 +10,7 @@ from tme_sim.config.schema import Section
 from tme_sim.config.units import Dose
 from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import parameter
-from tme_sim.state.substance import Nanoparticle
+from tme_sim.state.substance import Nanoparticle, SmallMolecule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +43,11 @@ class BodySettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Drug:
-    """The payload; its own transport is not modelled yet, what is released is counted."""
+    """The payload: what is released is counted, and moves by itself where the process `drug` is in the run."""
 
     name: str = parameter("name of the drug")
     molar_mass_g_per_mol: float = parameter("molar mass", above=10)
+    transport: SmallMolecule | None = parameter("how it moves once released; null: not known", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,9 @@ class Config:
     seed: int = parameter("seed of every random draw", at_least=0, below=2**63)
     replicates: int = parameter("runs that differ in their seed only (sweeps)", at_least=1, at_most=100_000)
     number: Literal["auto", "stochastic", "continuum"] = parameter("integer counts, real amounts, or by expected occupancy")
-    integrator: Literal["auto", "explicit"] = parameter("time integrator of continuum transport")
+    integrator: Literal["auto", "explicit", "rkl2"] = parameter(
+        "time integrator of continuum transport: explicit steps, super-time-stepping, or whichever takes fewer evaluations"
+    )
     step_s: float = parameter("time step; every interval is a multiple of it", above=0, at_most=3600)
     variant: Literal["small", "full"] = parameter("the small variant of an experiment, or the full one")
     report: bool = parameter("whether a report is written")

@@ -1,4 +1,4 @@
-"""Endothelial gaps: static pores in the wall that pass particles both ways, alone and with the leaking fluid (model section 3.1)."""
+"""Endothelial gaps: static pores in the wall, passed both ways by diffusion and with leaking fluid (model section 3.1)."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,20 +20,26 @@ LOADED, RELEASED = FORMS.index("loaded"), FORMS.index("released")
 
 @dataclass(kw_only=True, eq=False)
 class Release(Process):
-    """Loaded → released at the rate of the place: blood and organs, interstitium and matrix, endosome, lysosome."""
+    """Loaded → released at the rate of the place: blood and organs, interstitium and matrix, endosome, lysosome.
+
+    With `drug` in the run, what a carrier held is handed over to it: to the voxel outside cells, to the cell, or to plasma.
+    """
 
     release: substance.Release = given("nanoparticle.release")
     kinds: tuple[str, ...] = given("cell_kinds")
     pools: tuple[str, ...] = given("carrier_pools")
+    drug_amol: float | None = given("drug_per_particle_amol", default=None)
+    _footprint: NDArray[np.int64] | None = field(default=None, init=False, repr=False)
 
     @property
     def reads(self) -> frozenset[str]:
-        return frozenset()
+        return frozenset() if self.drug_amol is None else frozenset(f"populations.{kind}.site" for kind in self.kinds)
 
     @property
     def writes(self) -> frozenset[str]:
         columns = {f"populations.{kind}.{column}" for kind in self.kinds for column in ("cargo", "lysosome")}
-        return frozenset(set(self.pools) | columns)
+        drug = {"fields.drug_source_amol", "fields.drug_source_in_cells_amol", "drug.waiting_amol", "drug.released_amol"}
+        return frozenset(set(self.pools) | columns | (drug if self.drug_amol is not None else set()))
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         rates = self.release
@@ -41,23 +47,59 @@ class Release(Process):
             home, name = pool.split(".", 1)
             key = streams.key(pool)
             if home == "body":
-                _release(state.body[name], 0, rates.plasma_per_s * dt_s, key)
+                released = _release(state.body[name], 0, rates.plasma_per_s * dt_s, key)
             elif home == "vessels":
-                _release(state.vessels[name], 1, rates.cell_per_s * dt_s, key)
+                released = _release(state.vessels[name], 1, rates.cell_per_s * dt_s, key)
             else:
-                _release(state.fields[name], 1, rates.tissue_per_s * dt_s, key)
+                released = _release(state.fields[name], 1, rates.tissue_per_s * dt_s, key)
+            if self.drug_amol is not None and released is not None:
+                self._hand_over(state, home, self.drug_amol * released.sum(axis=0))
         for kind in self.kinds:
             population = state.populations[kind]
             for column, rate in (("cargo", rates.cell_per_s), ("lysosome", rates.lysosome_per_s)):
-                _release(population[column], 2, rate * dt_s, streams.key(kind, column), population["id"][:, None])
+                key = streams.key(kind, column)
+                released = _release(population[column], 2, rate * dt_s, key, population["id"][:, None])
+                if self.drug_amol is not None and released is not None:
+                    self._hand_over_in_cells(state, population["site"], self.drug_amol * released.sum(axis=1))
+
+    def _hand_over(self, state: StateView, home: str, amol: Any) -> None:
+        """Drug released outside cells: `amol` by voxel, by wall, or all that is in a pool of the body."""
+        if home == "body":
+            state.drug["waiting_amol"][...] += amol
+            state.drug["released_amol"][-1] += amol
+            return
+        source = state.fields["drug_source_amol"]
+        if home == "vessels":
+            amol = np.bincount(state.vessels["voxel"], amol, source.size)
+        added = np.asarray(amol, np.float64).reshape(source.shape)
+        source += added
+        self._tally(state, added)
+
+    def _hand_over_in_cells(self, state: StateView, site: NDArray[np.int64], amol: NDArray[np.float64]) -> None:
+        if self._footprint is None:
+            self._footprint = state.lattice.footprint()
+        source = state.fields["drug_source_in_cells_amol"]
+        voxels = self._footprint[site]
+        share_amol = np.broadcast_to(amol[:, None] / voxels.shape[1], voxels.shape)
+        added = np.asarray(np.bincount(voxels.ravel(), share_amol.ravel(), source.size), np.float64).reshape(source.shape)
+        source += added
+        self._tally(state, added)
+
+    def _tally(self, state: StateView, amol: NDArray[np.float64]) -> None:
+        for patch, planes in enumerate(state.lattice.planes):
+            state.drug["released_amol"][patch] += amol[planes].sum()
 
 
-def _release(amount: NDArray[Any], form_axis: int, rate_dt: float, key: Key, ids: NDArray[np.int64] | None = None) -> None:
+def _release(
+    amount: NDArray[Any], form_axis: int, rate_dt: float, key: Key, ids: NDArray[np.int64] | None = None
+) -> NDArray[Any] | None:
+    """Release in place; returns what was, without the axis of forms, or None at no rate."""
     if rate_dt == 0:
-        return
+        return None
     forms = np.moveaxis(amount, form_axis, 0)
     loaded = forms[LOADED]
     entity = None if ids is None else ids * loaded.shape[1] + np.arange(loaded.shape[1])
     released = share(loaded, -np.expm1(-rate_dt), key, entity)
     forms[LOADED] -= released
     forms[RELEASED] += released
+    return released

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tme_sim.state.drug import audit_drug
 from tme_sim.state.errors import ModelError
 from tme_sim.state.variables import FORMS, ROUTES
 
@@ -101,8 +102,11 @@ def whole_body(state: State) -> dict[str, float | int]:
 def audit(state: State, finite: Callable[[Any], Any] = np.isfinite) -> float:
     """Balance every route, then the whole body; returns the largest relative residual. Raises ModelError naming the term.
 
-    The routes come first: what is lost on the lattice breaks both, and the route says more.
+    The routes come first: what is lost on the lattice breaks both, and the route says more. Released drug, where it is followed,
+    is held to a tolerance of its own.
     """
+    if state.drug:
+        audit_drug(state)
     ledger, terms = state.ledger, whole_body(state)
     for name, value in terms.items():
         if not finite(value) or value < 0:

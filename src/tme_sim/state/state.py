@@ -20,7 +20,10 @@ NumberMode = Literal["stochastic", "continuum"]
 
 @dataclass
 class State:
-    """Everything that exists at one tick. Field axes end in (z, y, x) voxels; carriers have (route, form) before them."""
+    """Everything that exists at one tick. Field axes end in (z, y, x) voxels; carriers have (route, form) before them.
+
+    drug: where the released drug is beside its fields, by name; empty unless the run follows it.
+    """
 
     lattice: Lattice
     number: NumberMode
@@ -29,6 +32,7 @@ class State:
     fields: dict[str, NDArray[Any]] = field(default_factory=dict)
     populations: dict[str, Population] = field(default_factory=dict)
     vessels: Vessels | None = None
+    drug: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     tick: int = 0
 
     @property
@@ -55,6 +59,7 @@ def flatten(state: State) -> dict[str, NDArray[Any]]:
     arrays = {f"fields.{name}": data for name, data in state.fields.items()}
     arrays |= {f"body.{name}": pool for name, pool in state.body.pools.items()}
     arrays |= {f"ledger.{name}": data for name, data in state.ledger.arrays.items()}
+    arrays |= {f"drug.{name}": data for name, data in state.drug.items()}
     if state.vessels is not None:
         arrays |= {f"vessels.{name}": data for name, data in state.vessels.arrays.items()}
     for kind, population in state.populations.items():
@@ -73,6 +78,8 @@ def restore(state: State, arrays: dict[str, NDArray[Any]], tick: int) -> None:
             state.fields[key] = data
         elif home == "body":
             state.body.pools[key] = data
+        elif home == "drug":
+            state.drug[key] = data
         elif home == "ledger":
             setattr(state.ledger, key, data)
         elif home == "vessels" and state.vessels is not None:

@@ -87,6 +87,29 @@ class Nanoparticle:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Peripheral:
+    """A compartment of the body that exchanges with plasma in first order."""
+
+    to_per_s: float = parameter("rate from plasma into it", at_least=0)
+    back_per_s: float = parameter("rate from it back into plasma", at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmallMolecule:
+    """How a dissolved drug moves in tissue, crosses walls and membranes, and leaves the body; all of it linear."""
+
+    diffusivity_um2_per_s: float = parameter("diffusivity in tissue of what is free", above=0, at_most=1000)
+    bound_per_free: float = parameter("amount bound outside cells per amount free, in fast equilibrium", at_least=0)
+    wall_permeability_um_per_s: float = parameter("permeability of the vessel wall", at_least=0, at_most=100)
+    influx_um3_per_s: float = parameter("volume of free concentration that one cell clears", at_least=0, at_most=1e6)
+    efflux_per_s: float = parameter("rate at which a cell gives back what it holds", at_least=0)
+    unbound_in_plasma: float = parameter("share of the drug in plasma that is not bound and can cross", at_least=0, at_most=1)
+    central_volumes: float = parameter("volume of the compartment that plasma belongs to, in plasma volumes", at_least=1)
+    elimination_per_s: float = parameter("rate of leaving the body from that compartment", at_least=0)
+    peripheral: dict[str, Peripheral] = parameter("further compartments of the body by name", default=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Matrix:
     """The extracellular matrix that hinders a particle (model section 4)."""
 
@@ -145,3 +168,8 @@ def particle_mass_g(particle: Nanoparticle) -> float:
     """m = ρ π d³/6, d the core's diameter where the card has one."""
     diameter_um = particle.core_diameter_um or particle.hydrodynamic_diameter_um
     return particle.density_g_per_mL * 1e-12 * pi * diameter_um**3 / 6
+
+
+def drug_per_particle_amol(particle: Nanoparticle, molar_mass_g_per_mol: float) -> float:
+    """Amount of drug that a loaded particle holds."""
+    return particle_mass_g(particle) * particle.drug_fraction / molar_mass_g_per_mol * 1e18

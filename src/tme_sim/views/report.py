@@ -266,7 +266,7 @@ def _ledger(run: RunFolder) -> Html:
     heading = tag("h2", "Ledger", id="ledger")
     if not (run.folder / "ledger.parquet").exists():
         return tag("section", heading, _note("This run kept no ledger (record.level=summary); series keeps it."))
-    ledger = run.ledger
+    ledger = run.ledger[run.ledger["substance"] == "nanoparticle"]
     last = ledger[ledger["time_s"] == ledger["time_s"].max()].set_index("term")["amount"]
     injected = float(last["injected"])
     rows = []
