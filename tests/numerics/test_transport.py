@@ -1,8 +1,9 @@
-"""The mean of diffusion: order of convergence, conservation, rest, walls."""
+"""The mean of diffusion and flow: order of convergence, conservation, rest, walls."""
 
 import numpy as np
 import pytest
 
+from tme_sim.numerics.edges import edge_rates
 from tme_sim.numerics.transport import face_rates, leave_rate, step_continuum, substeps
 
 
@@ -144,3 +145,144 @@ def test_amounts_that_cannot_be_changed_in_place_are_refused():
         step_continuum(np.ones((2, 3, 4), np.float32), rates, 0.1)
     with pytest.raises(ValueError, match="rates"):
         step_continuum(np.ones((3, 3, 4)), rates, 0.1)
+
+
+def line(n, diffusivity, velocity, spacing_um=1.0):
+    """Rates along x in a uniform medium of capacity 1 with the same flow everywhere."""
+    flow = np.zeros((3, 1, 1, n))
+    flow[2] = velocity
+    return face_rates(diffusivity, np.ones((1, 1, n)), spacing_um, velocity_um_per_s=flow)
+
+
+def steady(rates, edges):
+    """The amounts at which nothing changes, from the fluxes themselves."""
+    n = rates.shape[-1]
+    rows = np.eye(n).reshape(n, 1, 1, n)
+    inflow = np.zeros((1, 1, n))
+    step_continuum(inflow, rates, 1e-3, edges=edges)
+    matrix = []
+    for row in rows:
+        step_continuum(row, rates, 1e-3, edges=edges)
+        matrix.append(row.reshape(n) - inflow.reshape(n))
+    return np.linalg.solve(np.eye(n) - np.array(matrix).T, inflow.reshape(n))
+
+
+def test_without_flow_the_rates_are_the_same_bits():
+    diffusivity, capacity = medium((5, 6, 7))
+    still = face_rates(diffusivity, capacity, 3.0, [2], np.zeros((3, 5, 6, 7)))
+    assert np.array_equal(still, face_rates(diffusivity, capacity, 3.0, [2]))
+
+
+def test_rates_with_flow_are_never_negative_and_differ_by_what_flows():
+    diffusivity, capacity = medium((6, 5, 4))
+    velocity = np.random.default_rng(4).normal(0, 10, (3, 6, 5, 4))
+    velocity[:, ::2] *= 1e-9
+    rates = face_rates(diffusivity, capacity, 3.0, [3], velocity)
+    assert np.isfinite(rates).all()
+    assert rates.min() == 0.0
+    net = (rates * capacity)[1, :-1] - (rates * capacity)[0, 1:]
+    passable = (capacity[:-1] > 0) & (capacity[1:] > 0)
+    passable[2] = False
+    assert np.allclose(net, np.where(passable, velocity[0, :-1] / 3.0, 0.0), rtol=1e-9, atol=1e-12)
+    assert not rates[:, capacity == 0].any()
+    for face, edge in enumerate((np.s_[0], np.s_[-1], np.s_[:, 0], np.s_[:, -1], np.s_[:, :, 0], np.s_[:, :, -1])):
+        assert not rates[face][edge].any()
+
+
+def test_where_the_flow_dominates_it_is_carried_from_upstream_alone():
+    rates = line(4, 1e-3, 2.0)
+    assert np.allclose(rates[5, 0, 0, :-1], 2.0, rtol=1e-12)
+    assert rates[4].max() == 0.0
+    assert np.array_equal(line(4, 0.0, 2.0)[5, 0, 0, :-1], [2.0, 2.0, 2.0])
+    back = line(4, 1e-3, -2.0)
+    assert np.allclose(back[4, 0, 0, 1:], 2.0, rtol=1e-12)
+    assert back[5].max() == 0.0
+
+
+@pytest.mark.parametrize("peclet", [0.1, 1.0, 3.0, -3.0])
+def test_the_steady_profile_through_a_wall_is_exact_at_any_peclet_number(peclet):
+    """C(x) = (e^(Pe x) − 1)/(e^Pe − 1) between a face at 0 and one at 1, Pe that of the whole wall; four voxels are enough."""
+    n, velocity = 4, peclet
+    h = 1 / n
+    edges = edge_rates(1.0, np.ones((1, 1, n)), h, ["closed"] * 4 + [0.0, 1.0], [(0, 0), (0, 0), (velocity, velocity)])
+    x = (np.arange(n) + 0.5) * h
+    found = steady(line(n, 1.0, velocity, h), edges)
+    assert np.allclose(found, np.expm1(peclet * x) / np.expm1(peclet), rtol=1e-9)
+    left, entered = step_continuum(found.reshape(1, 1, n), line(n, 1.0, velocity, h), 0.5 * h**2, edges=edges)
+    flux = peclet / -np.expm1(peclet)  # amount per area and time along +x, of the exact profile
+    out_at_0 = left - 0.5 * h**2 * float((edges.out[2][1] * found[-1])[0, 0])
+    assert out_at_0 / (0.5 * h**2) * h == pytest.approx(-flux, rel=1e-9)
+    assert left == pytest.approx(entered, rel=1e-9)
+
+
+def carried_gaussian(n, peclet):
+    """Largest error after one turn around a periodic line of length 1 at v = 1, D = 1/peclet."""
+    h, diffusivity, start = 1 / n, 1 / peclet, 0.02
+    rates = line(n, diffusivity, 1.0, h)
+    edges = edge_rates(diffusivity, np.ones((1, 1, n)), h, ["periodic"] * 6, [(0, 0), (0, 0), (1.0, 1.0)])
+    away = (np.arange(n) + 0.5) * h - 0.5 - np.arange(-5, 6)[:, None]
+
+    def gaussian(square):
+        return np.exp(-(away**2) / (2 * square)).sum(0) / np.sqrt(square)
+
+    amount = gaussian(start).reshape(1, 1, n)
+    total, steps = amount.sum(), substeps(rates, 1.0, 0.1, edges)
+    step_continuum(amount, rates, 1.0 / steps, steps, edges)
+    assert amount.sum() == pytest.approx(total, rel=1e-12)
+    assert amount.min() >= 0.0
+    exact = gaussian(start + 2 * diffusivity)
+    return np.abs(amount[0, 0] - exact).max() / exact.max()
+
+
+def test_a_carried_gaussian_converges_with_second_order_where_diffusion_rules_and_first_where_the_flow_does():
+    """Scharfetter-Gummel adds the diffusivity D (P/2 coth(P/2) − 1), P = v h/D: v² h²/(12 D) for P ≪ 1, v h/2 for P ≫ 1."""
+    for peclet, meshes, low, high in ((20.0, (24, 36, 54), 1.8, 2.2), (1e5, (256, 512, 1024), 0.8, 1.0)):
+        errors = [carried_gaussian(n, peclet) for n in meshes]
+        assert low < order(1 / np.array(meshes), errors) < high
+
+
+def test_in_a_periodic_box_amounts_come_back_opposite_on_every_axis():
+    shape = (3, 4, 5)
+    edges = edge_rates(1.0, np.ones(shape), 1.0, ["periodic"] * 6)
+    rates = face_rates(1.0, np.ones(shape), 1.0)
+    corner, middle = np.zeros(shape), np.zeros(shape)
+    corner[0, 0, 0] = middle[1, 2, 2] = 1.0
+    for amount in (corner, middle):
+        assert step_continuum(amount, rates, 0.1, 7, edges) == (0.0, 0.0)
+    assert np.allclose(np.roll(corner, (1, 2, 2), (0, 1, 2)), middle, rtol=1e-12)
+
+
+def test_what_passes_a_reservoir_is_told_and_balances():
+    diffusivity, capacity = medium((6, 5, 4))
+    velocity = np.random.default_rng(5).normal(0, 0.3, (3, 6, 5, 4))
+    rates = face_rates(diffusivity, capacity, 2.0, velocity_um_per_s=velocity)
+    through = [(v[0], v[-1]) for v in (np.moveaxis(velocity[a], a, 0) for a in range(3))]
+    edges = edge_rates(diffusivity, capacity, 2.0, [0.0, 2.0, "closed", 0.5, "periodic", "periodic"], through)
+    amount = capacity.copy()
+    before = amount.sum()
+    n = substeps(rates, 50.0, edges=edges)
+    left, entered = step_continuum(amount, rates, 50.0 / n, n, edges)
+    assert amount.min() >= 0.0
+    assert left > 0.1
+    assert entered > 0.1
+    assert amount.sum() == pytest.approx(before - left + entered, rel=1e-12)
+
+
+def test_a_reservoir_at_the_concentration_inside_changes_nothing():
+    capacity = np.random.default_rng(6).uniform(0.1, 0.3, (3, 3, 3))
+    amount = 2.0 * capacity
+    edges = edge_rates(1.0, capacity, 1.0, [2.0] * 6)
+    step_continuum(amount, face_rates(1.0, capacity, 1.0), 0.05, 50, edges)
+    assert np.allclose(amount, 2.0 * capacity, rtol=1e-12)
+
+
+@pytest.mark.parametrize("sides", [["closed"] * 5, ["open"] * 6, ["periodic", *["closed"] * 5], [-1.0] * 6, [np.nan] * 6])
+def test_sides_that_make_no_sense_are_refused(sides):
+    with pytest.raises(ValueError, match="sides"):
+        edge_rates(1.0, np.ones((2, 2, 2)), 1.0, sides)
+
+
+@pytest.mark.parametrize("velocity", [np.zeros((2, 2, 2)), np.full((3, 2, 2, 2), np.nan)])
+def test_velocities_that_make_no_sense_are_refused(velocity):
+    with pytest.raises(ValueError, match="velocity_um_per_s"):
+        face_rates(1.0, np.ones((2, 2, 2)), 1.0, velocity_um_per_s=velocity)

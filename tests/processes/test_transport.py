@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from tme_sim.processes.transport import Transport
+from tme_sim.processes.transport import FEW, VELOCITY, Transport
+from tme_sim.state.errors import InputError
 from tme_sim.state.lattice import Patch
 from tme_sim.state.variables import FORMS, ROUTES
 
@@ -73,3 +74,78 @@ def test_a_step_too_long_for_one_hop_is_taken_in_parts(make_state, advance):
     assert field.min() >= 0
     x_um = (np.arange(121) - 60) * 15.0
     assert field @ x_um**2 == pytest.approx(2 * 10 * 300, rel=1e-9)
+
+
+def test_many_parts_are_taken_by_super_time_stepping_and_few_are_not(make_state, advance):
+    """200 explicit parts a step, from a single voxel: after one step at most 2 % of it are elsewhere, after three 0.1 %."""
+    found = {}
+    for integrator in ("auto", "explicit", "rkl2"):
+        state = make_state((15, 15, 15))
+        field = state.fields["nanoparticle"][1, 0]
+        field[7, 7, 7] = 1e6
+        process = Transport(diffusivity_um2_per_s=112.0, integrator=integrator)
+        advance(state, process, 60, 1)
+        found[integrator] = [field.copy()]
+        advance(state, process, 60, 2)
+        found[integrator].append(field)
+        assert min(one.min() for one in found[integrator]) >= 0.0
+        assert field.sum() == pytest.approx(1e6, rel=1e-13)
+        assert (process.integration is None) == (integrator == "explicit")
+    np.testing.assert_array_equal(found["auto"], found["rkl2"])
+    for at, share in enumerate((0.02, 0.001)):
+        assert np.abs(found["rkl2"][at] - found["explicit"][at]).sum() < share * 1e6
+    slow, state = Transport(diffusivity_um2_per_s=112.0 * FEW / 200), make_state((15, 15, 15))
+    state.fields["nanoparticle"][1, 0, 7, 7, 7] = 1e6
+    advance(state, slow, 60, 1)
+    assert slow.integration is None
+
+
+def carried(make_state, number="continuum"):
+    state = make_state((1, 1, 60), number, accessible=np.full((1, 1, 60), 0.1))
+    state.fields["nanoparticle"][1, 0, 0, 0, 10] = 10_000
+    state.fields[VELOCITY] = np.zeros((3, 1, 1, 60))
+    state.fields[VELOCITY][2] = 0.02
+    return state
+
+
+@pytest.mark.parametrize("number", ["continuum", "stochastic"])
+def test_flow_carries_particles_at_its_velocity_over_the_accessible_volume(make_state, advance, number):
+    """10 voxels in 15 × 10 × 0.1/(0.5 × 0.02) s; the mean of a random walk with drift is exact, its variance 2 D t and more."""
+    state = carried(make_state, number)
+    flow = Transport(diffusivity_um2_per_s=0.1, retardation=0.5, has_flow=True)
+    assert flow.reads == {"fields.accessible_fraction", f"fields.{VELOCITY}"}
+    advance(state, flow, 60, 25)
+    field = state.fields["nanoparticle"][1, 0, 0, 0].astype(float)
+    x = np.arange(60)
+    assert field.sum() == pytest.approx(10_000, rel=1e-12)
+    spread = np.sqrt(field @ (x - 20.0) ** 2 / 10_000)
+    if number == "continuum":
+        assert field @ x / 10_000 == pytest.approx(20.0, rel=1e-9)
+    else:
+        assert field @ x / 10_000 == pytest.approx(20.0, abs=4 * spread / 100)  # four standard errors
+
+
+def test_another_flow_is_noticed_and_a_fresh_process_does_what_a_used_one_does(make_state, advance):
+    used, state, other = Transport(diffusivity_um2_per_s=0.1, has_flow=True), carried(make_state), carried(make_state)
+    advance(state, used, 60, 5)
+    advance(other, Transport(diffusivity_um2_per_s=0.1, has_flow=True), 60, 5)
+    for one in (state, other):
+        one.fields[VELOCITY] *= -1.0
+    advance(state, used, 60, 5)
+    advance(other, Transport(diffusivity_um2_per_s=0.1, has_flow=True), 60, 5)
+    np.testing.assert_array_equal(state.fields["nanoparticle"], other.fields["nanoparticle"])
+    field = state.fields["nanoparticle"][1, 0, 0, 0]
+    assert field @ np.arange(60) / 10_000 == pytest.approx(10.0, rel=1e-9)
+
+
+def test_without_the_process_that_makes_it_the_flow_is_not_read(make_state, advance):
+    still, state = make_state((1, 1, 60), accessible=np.full((1, 1, 60), 0.1)), carried(make_state)
+    still.fields["nanoparticle"][1, 0, 0, 0, 10] = 10_000
+    for one in (still, state):
+        advance(one, Transport(diffusivity_um2_per_s=0.1), 60, 5)
+    np.testing.assert_array_equal(still.fields["nanoparticle"], state.fields["nanoparticle"])
+
+
+def test_super_time_stepping_is_refused_where_flow_would_make_it_unstable():
+    with pytest.raises(InputError, match="integrator rkl2: not with interstitial_flow"):
+        Transport(diffusivity_um2_per_s=0.1, integrator="rkl2", has_flow=True)

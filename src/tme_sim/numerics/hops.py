@@ -1,4 +1,4 @@
-"""Diffusion of counts: every particle draws its own hop, exactly multinomial over the face rates of `transport`."""
+"""Transport of counts: every particle draws its own hop, exactly multinomial over the face rates of `transport`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from tme_sim.numerics.arrays import Integers, in_place, plain
+from tme_sim.numerics.arrays import Integers, Reals, in_place, plain
 from tme_sim.numerics.binomial import Count, binomial
+from tme_sim.numerics.edges import Edges, Passed
 from tme_sim.numerics.jit import kernel, parallel_kernel, prange
 from tme_sim.numerics.random import Key, bits, key_words, stream_of
 from tme_sim.numerics.threads import use_threads_for
@@ -23,32 +24,63 @@ SLAB = 2
 ONE_BY_ONE = 600
 """Up to here each particle draws its own 32 bits, in a loop that vectorises; seven binomials cost as much from here on."""
 LANES = 8
+CLOSED = (np.zeros((2, 1, 1)),) * 3
 LOW_HALF, HALF_WIDTH = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-def hop(amount: Counts, rates: Rates, dt_s: float, key: Key) -> None:
+def hop(amount: Counts, rates: Rates, dt_s: float, key: Key, edges: Edges | None = None) -> Passed:
     """One step of `dt_s` in place on int32 counts (z, y, x): each particle leaves through face f with probability rate_f·dt.
 
     The mean is one explicit step of `step_continuum`, the total is exact, and the bits depend on the key and the voxel
-    only. Probabilities are resolved to 2⁻³². Raises ValueError where the shapes do not match or particles would leave with a
-    probability above 1 (see `substeps`); the counts are then unchanged.
+    only. Probabilities are resolved to 2⁻³². Returns the whole numbers that passed the edges; reservoirs give Poisson numbers.
+    Raises ValueError where the shapes do not match or particles would leave with a probability above 1 (see `substeps`); the
+    counts are then unchanged.
     """
     counts = in_place("amount", amount, np.int32)
     if rates.shape != (6, *counts.shape):
         raise ValueError(f"rates {rates.shape}: must be (6, z, y, x) of the amounts {counts.shape}")
     change = _change(counts.shape)
+    out = CLOSED if edges is None else edges.out
     use_threads_for(counts.size)
-    highest = _scatter(counts, plain(rates), float(dt_s), *key_words(key), change)
+    highest = _scatter(counts, plain(rates), float(dt_s), *key_words(key), change, edges is not None, *out)
     if not highest <= 1.0 + 1e-9:
         change[...] = 0
         raise ValueError(f"dt_s {dt_s}: particles would leave their voxel with probability {highest:.3g}, above 1")
+    left = _fold(change, edges.periodic if edges else (False, False, False))
     _apply(counts, change)
+    return Passed(left, 0 if edges is None else _let_in(counts, edges, dt_s, key))
 
 
 @lru_cache(maxsize=2)
 def _change(shape: tuple[int, int, int]) -> Counts:
-    """Scratch that every call leaves at zero; a plane of padding on either side spares the scatter its edge cases."""
-    return np.zeros((shape[0] + 2, *shape[1:]), dtype=np.int32)
+    """Scratch that every call leaves at zero; a layer of padding all around takes what leaves the lattice."""
+    return np.zeros(tuple(n + 2 for n in shape), dtype=np.int32)
+
+
+def _fold(change: Counts, periodic: tuple[bool, bool, bool]) -> int:
+    """Empty the padding: opposite where the axis is periodic, else out of the lattice; returns how many went there."""
+    left = 0
+    for axis in range(3):
+        planes = np.moveaxis(change, axis, 0)
+        if periodic[axis]:
+            planes[-2] += planes[0]
+            planes[1] += planes[-1]
+        else:
+            left += int(planes[0].sum(dtype=np.int64)) + int(planes[-1].sum(dtype=np.int64))
+        planes[0] = planes[-1] = 0
+    return left
+
+
+def _let_in(amount: Counts, edges: Edges, dt_s: float, key: Key) -> int:
+    entered = 0
+    for axis, into in enumerate(edges.into):
+        if into.any():
+            drawn = np.random.default_rng([*key, axis]).poisson(dt_s * into)
+            planes = np.moveaxis(amount, axis, 0)
+            planes[0] += drawn[0].astype(np.int32)
+            planes[-1] += drawn[1].astype(np.int32)
+            entered += int(drawn.sum())
+    return entered
 
 
 @parallel_kernel
@@ -56,50 +88,83 @@ def _apply(amount: Counts, change: Counts) -> None:
     for z in prange(amount.shape[0]):
         for y in range(amount.shape[1]):
             for x in range(amount.shape[2]):
-                amount[z, y, x] += change[z + 1, y, x]
-                change[z + 1, y, x] = 0
+                amount[z, y, x] += change[z + 1, y + 1, x + 1]
+                change[z + 1, y + 1, x + 1] = 0
 
 
 @parallel_kernel
-def _scatter(amount: Counts, rates: Rates, dt: float, k0: np.uint64, k1: np.uint64, change: Counts) -> float:
+def _scatter(
+    amount: Counts, rates: Rates, dt: float, k0: np.uint64, k1: np.uint64, change: Counts, is_open: bool,
+    out_z: Reals, out_y: Reals, out_x: Reals,
+) -> float:  # fmt: skip
     """Adds every hop to `change`, first from the even slabs, then from the odd; returns the highest chance to leave."""
     slabs = (amount.shape[0] + SLAB - 1) // SLAB
     highest = np.zeros(slabs)
     for i in prange((slabs + 1) // 2):
-        highest[2 * i] = _scatter_slab(2 * i, amount, rates, dt, k0, k1, change)
+        highest[2 * i] = _scatter_slab(2 * i, amount, rates, dt, k0, k1, change, is_open, out_z, out_y, out_x)
     for i in prange(slabs // 2):
-        highest[2 * i + 1] = _scatter_slab(2 * i + 1, amount, rates, dt, k0, k1, change)
+        highest[2 * i + 1] = _scatter_slab(2 * i + 1, amount, rates, dt, k0, k1, change, is_open, out_z, out_y, out_x)
     return float(highest.max())
 
 
 @kernel
-def _scatter_slab(slab: int, amount: Counts, rates: Rates, dt: float, k0: np.uint64, k1: np.uint64, change: Counts) -> float:
+def _scatter_slab(
+    slab: int, amount: Counts, rates: Rates, dt: float, k0: np.uint64, k1: np.uint64, change: Counts, is_open: bool,
+    out_z: Reals, out_y: Reals, out_x: Reals,
+) -> float:  # fmt: skip
     nz, ny, nx = amount.shape
-    flat, rate, out = amount.reshape(-1), rates.reshape((6, -1)), change.reshape(-1)
-    faces, highest = np.empty(6, np.int64), 0.0
-    for i in range(slab * SLAB * ny * nx, min((slab + 1) * SLAB, nz) * ny * nx):
-        n = np.int64(flat[i])
-        if n <= 0:
-            continue
-        chance = (rate[0, i] * dt, rate[1, i] * dt, rate[2, i] * dt, rate[3, i] * dt, rate[4, i] * dt, rate[5, i] * dt)
-        highest = max(highest, chance[0] + chance[1] + chance[2] + chance[3] + chance[4] + chance[5])
-        stream = stream_of(k0, k1, i)
-        if n > ONE_BY_ONE:
-            _draw_faces(n, chance, stream, faces)
-        else:
-            tally = _tally(n, _cuts(chance), stream)
-            if tally == 0:
-                continue
-            _unpack(tally, faces)
-        here = i + ny * nx
-        out[here] -= faces.sum()
-        out[here - ny * nx] += faces[0]
-        out[here + ny * nx] += faces[1]
-        out[here - nx] += faces[2]
-        out[here + nx] += faces[3]
-        out[here - 1] += faces[4]
-        out[here + 1] += faces[5]
+    rate, to, faces, highest = rates.reshape((6, -1)), change.reshape(-1), np.empty(6, np.int64), 0.0
+    row, plane = nx + 2, (nx + 2) * (ny + 2)
+    for z in range(slab * SLAB, min((slab + 1) * SLAB, nz)):
+        for y in range(ny):
+            first, first_to = (z * ny + y) * nx, (z + 1) * plane + (y + 1) * row + 1
+            for x in range(nx):
+                n = np.int64(amount[z, y, x])
+                if n <= 0:
+                    continue
+                i, here = first + x, first_to + x
+                chance = (rate[0, i] * dt, rate[1, i] * dt, rate[2, i] * dt, rate[3, i] * dt, rate[4, i] * dt, rate[5, i] * dt)
+                if is_open:
+                    chance = _with_edges(chance, dt, z, y, x, nz, ny, nx, out_z, out_y, out_x)
+                highest = max(highest, chance[0] + chance[1] + chance[2] + chance[3] + chance[4] + chance[5])
+                stream = stream_of(k0, k1, i)
+                if not _draw(n, chance, stream, faces):
+                    continue
+                to[here] -= faces.sum()
+                to[here - plane] += faces[0]
+                to[here + plane] += faces[1]
+                to[here - row] += faces[2]
+                to[here + row] += faces[3]
+                to[here - 1] += faces[4]
+                to[here + 1] += faces[5]
     return highest
+
+
+@kernel
+def _with_edges(
+    chance: Six, dt: float, z: int, y: int, x: int, nz: int, ny: int, nx: int, out_z: Reals, out_y: Reals, out_x: Reals
+) -> Six:
+    c0, c1, c2, c3, c4, c5 = chance
+    c0 += dt * out_z[0, y, x] if z == 0 else 0.0
+    c1 += dt * out_z[1, y, x] if z == nz - 1 else 0.0
+    c2 += dt * out_y[0, z, x] if y == 0 else 0.0
+    c3 += dt * out_y[1, z, x] if y == ny - 1 else 0.0
+    c4 += dt * out_x[0, z, y] if x == 0 else 0.0
+    c5 += dt * out_x[1, z, y] if x == nx - 1 else 0.0
+    return c0, c1, c2, c3, c4, c5
+
+
+@kernel
+def _draw(n: Count, chance: Six, stream: np.uint64, faces: Integers) -> bool:
+    """How many of n particles leave through each face; False where it is certain that none does."""
+    if n > ONE_BY_ONE:
+        _draw_faces(n, chance, stream, faces)
+        return True
+    tally = _tally(n, _cuts(chance), stream)
+    if tally == 0:
+        return False
+    _unpack(tally, faces)
+    return True
 
 
 @kernel

@@ -3,43 +3,80 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.numerics.hops import hop
-from tme_sim.numerics.transport import face_rates, step_continuum, substeps
+from tme_sim.numerics.rkl2 import Integration, integrate
+from tme_sim.numerics.transport import face_rates, leave_rate, parts, step_continuum
 from tme_sim.processes.base import Process, StateView, Streams
-from tme_sim.state.parameters import given
+from tme_sim.state.errors import InputError
+from tme_sim.state.parameters import given, parameter
+
+VELOCITY = "interstitial_velocity_um_per_s"
+FEW = 150
+"""Explicit parts of a step up to which `auto` takes them; from there on super-time-stepping with its ramp is the cheaper."""
 
 
 @dataclass(kw_only=True, eq=False)
 class Transport(Process):
-    """∂C/∂t = ∇·(φ D ∇(C/φ)) from one set of face rates: an explicit step for amounts, exact multinomial hops for counts."""
+    """∂C/∂t = ∇·(φ D ∇(C/φ)) − ∇·(f_r v C/φ) from one set of face rates, v that of interstitial_flow if the run has it.
 
+    Amounts take explicit or RKL2 steps, counts exact multinomial hops. Nothing leaves the lattice. Every step follows what other
+    processes let in, so RKL2 starts it with short steps; `integration` tells what the last one took, and its error.
+    """
+
+    retardation: float = parameter("velocity of the carriers over that of the fluid, f_r", default=1.0, at_least=0, at_most=1)
     diffusivity_um2_per_s: float = given("tissue_diffusivity")
+    integrator: Literal["auto", "explicit", "rkl2"] = given("carrier_integrator", default="auto")
+    has_flow: bool = given("has_interstitial_flow", default=False)
+    integration: Integration | None = field(default=None, init=False, repr=False)
     _rates: NDArray[np.float64] | None = field(default=None, init=False, repr=False)
+    _velocity: NDArray[np.float64] | None = field(default=None, init=False, repr=False)
+    _leave_per_s: float = field(default=0.0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.has_flow and self.integrator == "rkl2":
+            raise InputError("integrator", "rkl2", "not with interstitial_flow, where it would be unstable; auto or explicit")
 
     @property
     def reads(self) -> frozenset[str]:
-        return frozenset({"fields.accessible_fraction"})
+        return frozenset({"fields.accessible_fraction"} | ({f"fields.{VELOCITY}"} if self.has_flow else set()))
 
     @property
     def writes(self) -> frozenset[str]:
         return frozenset({"fields.nanoparticle"})
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
-        if self._rates is None:
-            capacity, lattice = state.fields["accessible_fraction"], state.lattice
-            self._rates = face_rates(self.diffusivity_um2_per_s, capacity, lattice.voxel_um, blocked_z=lattice.blocked_z)
+        rates = self._rates_now(state)
         amounts = state.fields["nanoparticle"]
-        n = substeps(self._rates, dt_s)
+        n = parts(self._leave_per_s, dt_s)
         for route, form in np.ndindex(*amounts.shape[:2]):
             amount = amounts[route, form]
             if not amount.any():
                 continue
             if amount.dtype.kind == "f":
-                step_continuum(amount, self._rates, dt_s / n, steps=n)
+                self._advance(amount, rates, dt_s, n)
                 continue
             for part in range(n):
-                hop(amount, self._rates, dt_s / n, streams.key("hop", route, form, part))
+                hop(amount, rates, dt_s / n, streams.key("hop", route, form, part))
+
+    def _rates_now(self, state: StateView) -> NDArray[np.float64]:
+        """The rates, computed anew where the flow is another: to compare all of it is cheap beside that, and restarts alike."""
+        velocity = state.fields[VELOCITY] if self.has_flow else None
+        same = velocity is None or (self._velocity is not None and np.array_equal(velocity, self._velocity))
+        if self._rates is None or not same:
+            lattice, capacity = state.lattice, state.fields["accessible_fraction"]
+            self._velocity = None if velocity is None else velocity.copy()
+            carried = None if velocity is None else self.retardation * velocity
+            self._rates = face_rates(self.diffusivity_um2_per_s, capacity, lattice.voxel_um, lattice.blocked_z, carried)
+            self._leave_per_s = float(leave_rate(self._rates).max(initial=0.0))
+        return self._rates
+
+    def _advance(self, amount: NDArray[Any], rates: NDArray[np.float64], dt_s: float, n: int) -> None:
+        if self.integrator == "rkl2" or (self.integrator == "auto" and n > FEW and not self.has_flow):
+            self.integration = integrate(amount, rates, dt_s, first_s=0.0, leave_per_s=self._leave_per_s)
+        else:
+            step_continuum(amount, rates, dt_s / n, steps=n)
