@@ -276,6 +276,20 @@ def test_what_is_lost_is_told_with_its_place(make_state, add_cells, spoil, place
         audit_drug(state)
 
 
+def test_a_used_process_and_a_fresh_one_give_the_same_bits(make_state, add_cells, digests):
+    """Also when vessels shut in between."""
+    found = []
+    for fresh in (False, True):
+        state, process = tissue(make_state, add_cells, (3, 3, 3), range(0, 27, 2), walls=([0, 13], [300.0, 500.0]))
+        for perfused in (1.0, 1.0, 0.4, 0.4):
+            state.vessels.arrays["perfused"][0] = perfused
+            put(state, 1.0)
+            put_in_body(state, 1e9)
+            step(Drug(card=CARD, kinds=("tumor_cells",)) if fresh else process, state)
+        found.append(digests(state))
+    assert found[0] == found[1]
+
+
 def test_what_carriers_release_is_handed_over_where_they_are(make_state, add_cells):
     """In plasma, interstitium, endothelium and cells; two amol per carrier, released in full."""
     patches = (Patch("rim", 0, 1, 3), Patch("core", 1, 1, 5))

@@ -50,6 +50,7 @@ class Drug(Process):
     card: SmallMolecule = given("small_molecule")
     kinds: tuple[str, ...] = given("cell_kinds")
     _steady: SteadyField | None = field(default=None, init=False, repr=False)
+    _last: tuple[Reals, Reals, Reals] | None = field(default=None, init=False, repr=False)
 
     @property
     def reads(self) -> frozenset[str]:
@@ -83,14 +84,22 @@ class Drug(Process):
         sink, free = balance.sink, fields["drug_mM"]
         own = free.copy()
         _solve(steady, own, sink, balance.source, state.time_s)
-        of_plasma = np.divide(balance.wall, sink, out=np.zeros_like(sink), where=sink > 0)
-        _solve(steady, of_plasma, sink, balance.wall, state.time_s)
+        of_plasma = self._of_plasma(steady, balance, sink, state.time_s)
         washed = np.array([(balance.wall * own)[planes].sum() for planes in lattice.planes]) * lattice.voxel_um3
         drawn = np.array([(balance.wall * (1 - of_plasma))[planes].sum() for planes in lattice.planes]) * lattice.voxel_um3
         plasma = self._advance_body(state, washed, drawn, dt_s)
         state.drug["washed_out_amol"][...] += dt_s * (washed - plasma * drawn)
         free[...] = own + plasma * of_plasma
         self._settle(state, balance.taken * free * lattice.voxel_um3 * dt_s, by_cells)
+
+    def _of_plasma(self, steady: SteadyField, balance: Balance, sink: Reals, time_s: float) -> Reals:
+        """What an unbound concentration of 1 in plasma adds to the free one; the same until vessels or cells change."""
+        last = self._last
+        if last is None or not (np.array_equal(last[0], sink) and np.array_equal(last[1], balance.wall)):
+            share = np.divide(balance.wall, sink, out=np.zeros_like(sink), where=sink > 0)
+            _solve(steady, share, sink, balance.wall, time_s)
+            self._last = last = (sink, balance.wall, share)
+        return last[2]
 
     def _by_cells(self, dt_s: float) -> tuple[float, float]:
         """Share of a cell's content that is still there after dt, and the mean share of an even inflow that is."""
