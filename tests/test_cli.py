@@ -296,6 +296,7 @@ def test_ctrl_c_keeps_what_was_recorded_and_resuming_gives_the_same_run(
 
 
 @posix
+@pytest.mark.slow
 def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_end(
     started: Callable[[Path], subprocess.Popen[str]], whole: dict[str, Any], here: Path
 ) -> None:
@@ -318,6 +319,7 @@ def test_an_interruption_before_the_run_begins_writes_nothing(here: Path) -> Non
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_more_threads_than_cores_are_accepted_and_change_nothing(done: Path, here: Path) -> None:
     threads = str((os.cpu_count() or 1) + 3)
     assert run("run", *SMALL, "--threads", threads, "--out", "run").returncode == 0
@@ -334,6 +336,7 @@ def test_help_and_version_answer_without_the_heavy_libraries() -> None:
     assert run("--version").stdout == f"tme-sim {tme_sim.__version__}\n"
 
 
+@pytest.mark.slow
 def test_a_pipe_that_closes_early_is_no_error(here: Path) -> None:
     process = subprocess.Popen(command("explain", "nanoparticle"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -389,12 +392,29 @@ def test_an_installed_package_finds_its_configuration(here: Path, tmp_path_facto
     for name in ("conf", "experiments"):
         inside = source / name
         shutil.copytree(inside if inside.is_dir() else source.parents[1] / name, site / "tme_sim" / name, dirs_exist_ok=True)
-    told = run("explain", "name", "quick", PYTHONPATH=str(site))
+    code = "import sys, tme_sim.config.load as l; print(*l.conf_dirs(), *l.experiment_dirs())"
+    code += "\nfrom tme_sim.cli import main; sys.exit(main(['explain', 'name', 'quick']))"
+    told = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=ENVIRONMENT | {"PYTHONPATH": str(site)}
+    )
     assert (told.returncode, told.stderr) == (0, "")
-    assert told.stdout.startswith("name = quick")
-    doctor = run("doctor", PYTHONPATH=str(site), NUMBA_CACHE_DIR=str(here / "cache"))
-    assert doctor.returncode == 0, doctor.stderr
-    assert f"configuration from {site / 'tme_sim' / 'conf'}" in doctor.stdout
+    where, what = told.stdout.splitlines()[:2]
+    assert where == f"{site / 'tme_sim' / 'conf'} {site / 'tme_sim' / 'experiments'}"
+    assert what == "name = quick"
+
+
+def test_the_doctor_tells_what_this_runs_on(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    told = capsys.readouterr().out
+    for word in (
+        f"tme-sim {tme_sim.__version__}",
+        "numba",
+        "cores",
+        "GB of memory",
+        "kernels compile and run",
+        "configuration from",
+    ):
+        assert word in told
 
 
 def test_explain_tells_everything_of_a_key(capsys: pytest.CaptureFixture[str]) -> None:

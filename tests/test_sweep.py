@@ -231,7 +231,9 @@ def test_the_page_holds_the_table_and_nothing_that_a_value_could_inject() -> Non
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 @pytest.mark.parametrize(
-    ("stop", "code"), [(signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)], ids=["killed", "interrupted"]
+    ("stop", "code"),
+    [pytest.param(signal.SIGKILL, -signal.SIGKILL, marks=pytest.mark.slow), (signal.SIGINT, 130)],
+    ids=["killed", "interrupted"],
 )
 def test_a_sweep_that_is_stopped_goes_on_with_what_is_missing(stop: int, code: int, executed: list[str]) -> None:
     words = ["quick", "lattice.size=120um", "protocol.duration=24h", "seed=1,2,3"]
