@@ -1,4 +1,6 @@
-"""Run every study and write the verdicts: uv run python experiments/run_all.py [variant=small] [--data DIR] [--workers N]
+"""Run every study and write the verdicts.
+
+    uv run python experiments/run_all.py [variant=small] [--data DIR] [--workers N]
 
 Rewrites verdicts.json and the table in README.md beside this file; misses stay in. Finished runs are not run again.
 """

@@ -32,10 +32,11 @@ arms:
 replicates: 5
 small: {replicates: 2}
 """
-TARGETS = """id,quantity,role,low,high,unit,error_percent
-A1,ratio,validation,1,1000,1,0
-A2,middle.tumor_percent_id,consistency,90,100,%ID,5
-A3,large.hypoxic_fraction,context,0,1,1,0
+TARGETS = """id,quantity,role,status,low,high,unit,error_percent
+A1,ratio,validation,found,1,1000,1,0
+A2,middle.tumor_percent_id,consistency,derived,90,100,%ID,5
+A3,large.hypoxic_fraction,context,found,0,1,1,0
+A4,ratio,validation,recall,0,1,1,0
 """
 ANALYSE = """
 def quantities(arms):
@@ -60,7 +61,7 @@ def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_study_that_is_killed_in_the_middle_ends_with_the_same_verdict(mini: Path) -> None:
     folder, rows = (lambda done: (done.folder, done.rows))(run_study(read_study("mini"), out=Path("whole")))
-    assert [row.n for row in rows] == [5, 5, 0]
+    assert [row.n for row in rows] == [5, 5, 0, 5]
     command = [sys.executable, "-m", "tme_sim.cli", "study", "mini", "--out", "killed"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while len(list(Path("killed").glob("*/summary.json"))) < 4:
@@ -79,7 +80,8 @@ def test_a_verdict_says_what_was_met_missed_and_not_simulated(mini: Path, capsys
     assert rows["A1"]["met"] is True
     assert rows["A1"]["null"] == 0.5
     assert rows["A2"]["met"] is False
-    assert (rows["A2"]["low"], rows["A2"]["high"]) == (85.5, 105.0)
+    assert (rows["A2"]["low"], rows["A2"]["high"]) == (90.0, 100.0)
+    assert rows["A4"]["met"] is None, "what is recalled is shown and not counted"
     assert (rows["A3"]["met"], rows["A3"]["n"], rows["A3"]["simulated"]) == (None, 0, None)
     assert "**missed**" in capsys.readouterr().out
     table = pd.read_parquet("studies/mini-small/runs.parquet")
@@ -91,6 +93,11 @@ def test_a_quantity_that_nothing_gives_is_never_met() -> None:
     assert judge("e", target, None).met is None
     assert judge("e", target, [float("nan")]).met is None
     assert "**not simulated**" in as_markdown([judge("e", target, None).as_dict()])
+
+
+def test_the_measurements_own_error_widens_the_band() -> None:
+    target = Target("X", "q", "validation", 90, 100, "1", error_percent=5)
+    assert [judge("e", target, [value]).met for value in (85, 86, 104, 106)] == [False, True, True, False]
 
 
 def test_z_is_in_units_of_the_band_and_of_the_replicates_spread() -> None:
@@ -109,7 +116,7 @@ def test_z_is_in_units_of_the_band_and_of_the_replicates_spread() -> None:
         ("study.yaml", "arms: {a: {}}\nreplicate: 1", "replicate: is not a key here"),
         ("targets.csv", TARGETS.replace("validation", "proof"), "line 2 proof: role must be one of calibration"),
         ("targets.csv", TARGETS.replace(",1,1000,", ",1000,1,"), "low must not be above high"),
-        ("targets.csv", "id,quantity\nA,b\n", "must have the columns id, quantity, role"),
+        ("targets.csv", "id,quantity\nA,b\n", "must have the columns id, quantity, role, status"),
         ("targets.csv", TARGETS.replace(",1,1000,", ",one,1000,"), "must be numbers"),
     ],
 )

@@ -266,3 +266,17 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str]) -> N
         assert process.poll() is None, "the sweep ended before it could be stopped"
         assert time.monotonic() < until
         time.sleep(0.01)
+
+
+def test_replicates_are_summed_up_by_mean_and_sd(here: Path) -> None:
+    assert sweep("replicates=3", "protocol.dose=1e9particles,2e9particles") == 0
+    means, runs = pd.read_parquet("sweep/replicates.parquet"), table()
+    assert means["n"].tolist() == [3, 3]
+    first = runs[runs["protocol.dose"] == "1e9particles"]["tumor_percent_id"]
+    assert means["tumor_percent_id mean"][0] == pytest.approx(first.mean())
+    assert means["tumor_percent_id std"][0] == pytest.approx(first.std())
+
+
+def test_replicates_beside_a_sweep_over_seeds_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sweep("replicates=2", "seed=1,2") == 2
+    assert "sweep over seed or set replicates, not both" in capsys.readouterr().err

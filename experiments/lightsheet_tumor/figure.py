@@ -2,9 +2,9 @@
 
     uv run python experiments/lightsheet_tumor/figure.py RUN --data DIR
 
-The measured channel is an oncolytic virus of unknown dose and time, not a nanoparticle. Its null model is "channel = c · nuclei": where the two
-profiles agree, the channel says where cells are and nothing about penetration. Writes figures/measured_channel.svg and .csv
-into the run's folder. Everything is taken on the run's sites, each as a share of its own mean over the tumour.
+The measured channel is an oncolytic virus of unknown dose and time, not a nanoparticle. Its null model is "channel = c · nuclei":
+where the two profiles agree, the channel says where cells are and nothing about penetration. Writes figures/measured_channel.svg
+and .csv into the run's folder. Everything is taken on the run's sites, each as a share of its own mean over the tumour.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def draw(table: pd.DataFrame, path: Path) -> None:
     axes.set(xlabel="distance to the nearest vessel (µm)", ylabel="over the mean in the tumour", ylim=(0, None))
     r = table.attrs
     axes.set_title(
-        f"channel: r = {r['correlation_with_nuclei']:.2f} with nuclei, {r['correlation_with_distance']:.2f} with distance; no penetration claim",
+        f"channel: r = {r['correlation_with_nuclei']:.2f} with nuclei, {r['correlation_with_distance']:.2f} with distance",
         fontsize=8,
         loc="left",
     )

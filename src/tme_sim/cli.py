@@ -83,6 +83,8 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(metavar="COMMAND")
     run = _command(commands, "run", "simulate: one run, or with -m a sweep over key=a,b,c", "run:run")
     _what(run)
+    _compose(run)
+    _machine(run)
     run.add_argument("-m", "--multirun", action="store_true", help="sweep over comma lists (also: tme-sim sweep …)")
     run.add_argument("--out", type=Path, metavar="DIR", help="folder of the run (default: runs/<name>/<date>-<time>-<hash>)")
     run.add_argument("--resume", metavar="RUN", help="go on with an interrupted run")
@@ -90,9 +92,15 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument("--launcher", choices=["local"], default="local", help="where a sweep runs")
     run.add_argument("--workers", type=_positive, metavar="N", help="runs of a sweep at a time")
     run.add_argument("--retry", action="store_true", help="in a sweep, run failed jobs again")
-    _what(_command(commands, "plan", "what a run would be and cost; nothing is run", "run:plan"))
+    plan = _command(commands, "plan", "what a run, or with -m a sweep, would be and cost; nothing is run", "run:plan")
+    _what(plan)
+    _compose(plan)
+    _machine(plan)
+    plan.add_argument("-m", "--multirun", action="store_true", help="plan a sweep over comma lists")
+    plan.add_argument("--workers", type=_positive, metavar="N", help="runs of a sweep at a time")
     study = _command(commands, "study", "arms and replicates of an experiment, and its verdict", "results:study")
-    _what(study)
+    _what(study, "NAME | study.yaml [variant=small]")
+    _machine(study)
     study.add_argument("--out", type=Path, metavar="DIR", help="folder of the study (default: studies/<name>-<variant>)")
     study.add_argument("--workers", type=_positive, default=1, metavar="N", help="runs at a time")
     study.add_argument("--retry", action="store_true", help="run failed runs again")
@@ -115,6 +123,7 @@ def parser() -> argparse.ArgumentParser:
     explain = _command(commands, "explain", "a key's value, unit, range, meaning, source and readers", "catalogue:explain")
     explain.add_argument("key", metavar="KEY")
     _what(explain)
+    _compose(explain)
     _command(commands, "doctor", "check this installation and machine", "catalogue:doctor")
     return top
 
@@ -135,14 +144,20 @@ def _command(commands: argparse._SubParsersAction[_Parser], name: str, text: str
     return made
 
 
-def _what(command: argparse.ArgumentParser) -> None:
-    command.add_argument("what", nargs="*", metavar="NAME | FILE.yaml | key=value", help="an experiment and overrides")
+def _what(command: argparse.ArgumentParser, metavar: str = "NAME | FILE.yaml | key=value") -> None:
+    command.add_argument("what", nargs="*", metavar=metavar, help="an experiment and overrides")
+
+
+def _compose(command: argparse.ArgumentParser) -> None:
     command.add_argument("--from", dest="from_run", metavar="RUN", help="start from the configuration of an earlier run")
-    command.add_argument("--data", type=Path, metavar="DIR", help="folder that holds data-set folders")
-    command.add_argument("--threads", type=_positive, metavar="N", help="threads of the kernels (default: all cores)")
     command.add_argument(
         "--extension", action="append", default=[], metavar="MODULE", help="Python module with kinds of your own"
     )
+
+
+def _machine(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data", type=Path, metavar="DIR", help="folder that holds data-set folders")
+    command.add_argument("--threads", type=_positive, metavar="N", help="threads of the kernels (default: all cores)")
 
 
 def _positive(text: str) -> int:

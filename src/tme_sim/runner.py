@@ -30,9 +30,12 @@ from tme_sim.files.run_store import FORMAT, RunStore
 from tme_sim.numerics.threads import set_threads
 from tme_sim.recording import Checkpointer, RunRecorder
 from tme_sim.simulation import Simulation, ticks
-from tme_sim.state.errors import InputError, ModelError
-from tme_sim.state.state import State, restore
+from tme_sim.state.errors import InputError, InputErrors, ModelError
+from tme_sim.state.state import State, flatten, restore
 from tme_sim.state.substance import particle_mass_g
+
+EXPECTED = (InputError, InputErrors, ModelError, OSError, MemoryError)
+"""Failures that say themselves what was wrong."""
 
 LIBRARIES = ("numpy", "scipy", "numba", "zarr", "hydra-core", "pydantic", "mesa")
 
@@ -110,6 +113,8 @@ def execute(
     store = RunStore.open(folder) if resume else RunStore.create(folder)
     earlier = store.read_json("run.json") if resume else {}
     facts = _facts(config, built, used, data)
+    if resume:
+        _check_same(earlier, facts, say)
     recorder = RunRecorder(store, ticks(config.record.interval_s, config.step_s, "record.interval"), config.record.level)
     checkpointer = Checkpointer(store, recorder, config.checkpoint.wall_interval_s)
     last = ticks(config.protocol.duration_s, config.step_s, "protocol.duration")
@@ -117,6 +122,7 @@ def execute(
     simulation = Simulation(built.state, built.processes, [recorder, checkpointer, watcher], config.step_s, config.seed)
     if resume:
         arrays, content = store.load_checkpoint()
+        _check_shapes(arrays, built.state)
         restore(built.state, arrays, content["tick"])
         recorder.reload(content["time_s"], content["residual"])
         facts["resumed_from"] = content["time_s"]
@@ -147,13 +153,35 @@ def execute(
         summary = summary_of(config, built, recorder, before_s + time.monotonic() - started)
         store.write_json("summary.json", summary)
         mark("done")
-    except (ModelError, OSError, MemoryError) as error:
+    except Exception as error:
+        told = str(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}"
         with suppress(OSError):  # on a full disk it stays "running", as after a kill; what was recorded is there
-            mark("failed", error=str(error), at_s=simulation.time_s)
-        raise
+            mark("failed", error=told, at_s=simulation.time_s)
+        if isinstance(error, EXPECTED):
+            raise
+        raise ModelError(f"at {simulation.time_s / 3600:g} h: {told} (a fault of ours; --debug shows where)") from error
     if config.report:
         report_on(folder, say)
+        summary |= {"wall_s": before_s + time.monotonic() - started, "peak_memory_mb": peak_memory_mb()}
+        store.write_json("summary.json", summary)
     return Outcome(folder, "done", summary, where_by_route(built.state), built)
+
+
+def _check_same(earlier: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]) -> None:
+    """A run goes on with the input files it began with; another version of the program is told."""
+    began = earlier.get("inputs", {})
+    for key in sorted({*began, *facts["inputs"]}):
+        if began.get(key) != facts["inputs"].get(key):
+            raise InputError("--resume", key, "names a file that is not what it was when the run began; start it again")
+    for key in ("commit", "versions"):
+        if earlier.get(key) != facts[key]:
+            say(f"note: {key} differ from those that the run began with")
+
+
+def _check_shapes(arrays: Mapping[str, Any], state: State) -> None:
+    for name, data in flatten(state).items():
+        if name not in arrays or (not name.startswith("populations.") and arrays[name].shape != data.shape):
+            raise InputError("--resume", name, "is not in the checkpoint as this version has it; start the run again")
 
 
 def report_on(folder: Path, say: Callable[[str], None]) -> Path | None:
@@ -177,6 +205,7 @@ def summary_of(config: Config, built: Built, recorder: RunRecorder, wall_s: floa
         "number": built.state.number,
         **measures,
         **built.geometry.morphometry,
+        "duration_h": config.protocol.duration_s / 3600,
         "ledger_residual": recorder.residual,
         "wall_s": wall_s,
         "peak_memory_mb": peak_memory_mb(),

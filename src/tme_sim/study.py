@@ -9,7 +9,6 @@ run again, so a study that was stopped goes on.
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,10 +18,12 @@ from typing import Any
 import pandas as pd
 
 from tme_sim.analysis.targets import Row, Target, read_targets, verdict
-from tme_sim.config.load import Request, experiment_dirs, load, study_file
+from tme_sim.config.load import Loaded, Request, experiment_dirs, load, study_file
+from tme_sim.config.schema import dump
+from tme_sim.files.run_folder import RunFolder
 from tme_sim.files.run_store import RunStore
 from tme_sim.state.errors import InputError, InputErrors
-from tme_sim.sweeping import Job, job_of, read_status, run_jobs
+from tme_sim.sweeping import Job, job_of, one_number_mode, quiet, read_status, replicates, run_jobs
 
 Quantities = dict[str, list[float]]
 
@@ -82,25 +83,26 @@ def read_study(name: str, variant: str = "full") -> Study:
     )
 
 
-def make_jobs(study: Study) -> dict[tuple[str, int], Job]:
-    """(arm, replicate) → job, all validated; what is wrong in any arm is listed together."""
+def make_jobs(study: Study, data: Path | None = None) -> dict[tuple[str, int], Job]:
+    """(arm, replicate) → job, all validated; what is wrong in any arm is listed together. One number mode throughout."""
     errors: list[InputError] = []
-    jobs: dict[tuple[str, int], Job] = {}
-    base = study.folder / "experiment.yaml"
+    made: dict[tuple[str, int], Loaded] = {}
     for arm, words in study.arms.items():
-        has = {word.split("=", 1)[0] for word in words}
-        quiet = () if "record.level" in has else ("record.level=summary",)
         try:
-            loaded = load(Request(base, (f"variant={study.variant}", *words, *quiet)))
+            loaded = load(Request(study.folder / "experiment.yaml", (f"variant={study.variant}", *words, *quiet(words))))
         except InputErrors as found:
             errors += [InputError(f"arm {arm}: {error.field}", error.value, error.allowed) for error in found.errors]
             continue
-        loaded = replace(loaded, user_set=tuple(sorted(has)))
-        for k in range(study.replicates):
-            config = replace(loaded.config, seed=loaded.config.seed + k, replicates=1, report=False)
-            jobs[arm, k] = job_of(replace(loaded, config=config), {"arm": arm, "replicate": str(k)})
+        loaded = replace(loaded, user_set=tuple(word.partition("=")[0] for word in words))
+        loaded = replace(loaded, config=replace(loaded.config, replicates=study.replicates))
+        made |= {(arm, k): one for k, one in enumerate(replicates(loaded))}
     if errors:
         raise InputErrors(errors)
+    number = one_number_mode(list(made.values()), data)
+    jobs = {}
+    for (arm, k), loaded in made.items():
+        config = replace(loaded.config, number=number) if loaded.config.number == "auto" else loaded.config
+        jobs[arm, k] = job_of(replace(loaded, config=config), {"arm": arm, "replicate": str(k)}, data)
     return jobs
 
 
@@ -115,7 +117,7 @@ def run_study(
     say: Callable[[str], None] = lambda line: None,
 ) -> Judged:
     """Run what is left to run, then judge. Writes `runs.parquet` and `verdict.json` into the study's folder."""
-    jobs = make_jobs(study)
+    jobs = make_jobs(study, data)
     folder = out or Path("studies") / f"{study.name}-{study.variant}"
     run_jobs(list(jobs.values()), folder, data=data, workers=workers, threads=threads, retry=retry, say=say)
     table = collect(jobs, folder)
@@ -155,19 +157,29 @@ def quantities(study: Study, table: pd.DataFrame) -> Quantities:
     return values
 
 
-def judge_run(summary: Mapping[str, Any], experiment: str) -> list[Row]:
-    """One run's summary against the targets of an experiment; a target of `arm.measure` is held against the run's measure."""
-    paths = [folder / experiment / "targets.csv" for folder in experiment_dirs()]
-    found = next((path for path in paths if path.exists()), None)
+def judge_run(run: RunFolder, experiment: str) -> list[Row]:
+    """One run against the targets of an experiment, those of the arm whose settings it has; n is 1."""
+    paths = [folder / experiment / "study.yaml" for folder in experiment_dirs()]
+    found = next((path for path in paths if path.with_name("targets.csv").exists()), None)
     if found is None:
         raise InputError("compare", experiment, "this experiment has no targets.csv to compare with")
+    study = read_study(experiment)
+    mine = flat(run.config)
     values: Quantities = {}
-    targets = read_targets(found)
-    for target in targets:
-        value = summary.get(target.quantity.rpartition(".")[2])
-        if isinstance(value, int | float):
-            values[target.quantity] = [float(value)]
-    return verdict(experiment, targets, values, {})
+    for arm, words in study.arms.items():
+        keys = [word.partition("=")[0] for word in words if not word.startswith("number=")]
+        wanted = flat(dump(load(Request(study.folder / "experiment.yaml", words)).config))
+        if all(mine.get(key) == wanted.get(key) for key in keys):
+            values |= {f"{arm}.{key}": [float(v)] for key, v in run.summary.items() if isinstance(v, int | float)}
+    return verdict(experiment, study.targets, values, {})
+
+
+def flat(config: Mapping[str, Any], where: str = "") -> dict[str, Any]:
+    """A nested configuration by its dotted keys."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        found |= flat(value, f"{where}{key}.") if isinstance(value, Mapping) else {f"{where}{key}": value}
+    return found
 
 
 def _find(name: str) -> Path:
@@ -185,9 +197,3 @@ def _module(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def read_verdict(folder: Path) -> list[dict[str, Any]]:
-    """The rows of a study's verdict."""
-    rows: list[dict[str, Any]] = json.loads((folder / "verdict.json").read_text(encoding="utf-8"))["rows"]
-    return rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, as_completed
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,9 +17,10 @@ from typing import Any
 
 import pandas as pd
 
+import tme_sim
 from tme_sim.config.build import build
 from tme_sim.config.context import dose_in_particles
-from tme_sim.config.load import Loaded, Request, load, validated
+from tme_sim.config.load import Loaded, Request, load, load_extensions, validated
 from tme_sim.config.overrides import expand
 from tme_sim.config.schema import dump
 from tme_sim.files.run_store import RunStore
@@ -45,6 +46,7 @@ class Job:
     hash: str
     config: dict[str, Any]
     user_set: tuple[str, ...]
+    extensions: tuple[str, ...] = ()
 
 
 def sweep(
@@ -97,7 +99,8 @@ def run_jobs(
 ) -> None:
     """Run the jobs that are not finished yet, each in `folder/<hash>`; failed ones again only with `retry`."""
     folder.mkdir(parents=True, exist_ok=True)
-    waiting = [job for job in jobs if read_status(folder / job.hash) not in (("done",) if retry else ("done", "failed"))]
+    ended = ("done",) if retry else ("done", "failed")
+    waiting = [job for job in jobs if read_status(folder / job.hash) not in ended or _is_of_other_version(folder / job.hash)]
     say(f"{len(jobs)} jobs in {folder}, {len(jobs) - len(waiting)} of them finished before")
     written = time.monotonic()
     threads = threads or max(1, (os.cpu_count() or 1) // workers)
@@ -112,60 +115,79 @@ def make_jobs(asked: Request, data: Path | None = None) -> list[Job]:
     """The jobs of a sweep, each validated; what is wrong in any of them is listed together."""
     errors: list[InputError] = []
     made: list[tuple[Loaded, dict[str, str]]] = []
+    seeds = {
+        word.partition("=")[2] for overrides in expand(list(asked.overrides)) for word in overrides if word.startswith("seed=")
+    }
     for overrides in expand(list(asked.overrides)):
-        quiet = [] if any(word.startswith("record.level=") for word in overrides) else ["record.level=summary"]
         try:
-            loaded = load(replace(asked, overrides=(*overrides, *quiet)))
+            loaded = load(replace(asked, overrides=(*overrides, *quiet(overrides))))
         except InputErrors as found:
             errors += [error for error in found.errors if str(error) not in map(str, errors)]
             continue
-        made += _replicates(replace(loaded, user_set=loaded.user_set[: len(overrides)]), overrides)
+        words = dict(word.lstrip("+").split("=", 1) for word in overrides)
+        several = loaded.config.replicates > 1
+        ones = replicates(replace(loaded, user_set=loaded.user_set[: len(overrides)]))
+        made += [(one, words | ({"seed": str(one.config.seed)} if several else {})) for one in ones]
+    if len(seeds) > 1 and any("replicates" in words for _, words in made):
+        errors.append(
+            InputError("replicates", None, "take the seeds from `seed` on; sweep over seed or set replicates, not both")
+        )
     if errors:
         raise InputErrors(errors)
     number = one_number_mode([loaded for loaded, _ in made], data)
     jobs: dict[str, Job] = {}
     for loaded, words in made:
         config = replace(loaded.config, number=number) if loaded.config.number == "auto" else loaded.config
-        job = job_of(replace(loaded, config=config), words, data)
+        job = job_of(replace(loaded, config=config), words, data, asked.extensions)
         jobs.setdefault(job.hash, job)
     return list(jobs.values())
 
 
-def job_of(loaded: Loaded, overrides: dict[str, str], data: Path | None = None) -> Job:
-    """A validated configuration as a job; `overrides` are what tells it from the others. Other input files are another job."""
-    return Job(
-        overrides,
-        config_hash(loaded.config, input_digests(loaded.config, data)),
-        dump(loaded.config) | {"sources": loaded.sources},
-        loaded.user_set,
-    )
+def job_of(loaded: Loaded, overrides: dict[str, str], data: Path | None = None, extensions: tuple[str, ...] = ()) -> Job:
+    """A validated configuration as a job. Other input files make it another job."""
+    marks = input_digests(loaded.config, data)
+    content = dump(loaded.config) | {"sources": loaded.sources}
+    return Job(overrides, config_hash(loaded.config, marks), content, loaded.user_set, extensions)
 
 
 def one_number_mode(runs: list[Loaded], data: Path | None) -> NumberMode:
-    """A sweep uses one number mode throughout: `auto` is what the run with the largest dose would take."""
+    """A sweep uses one number mode throughout: `auto` is what the run that takes in most would take."""
     free = [loaded for loaded in runs if loaded.config.number == "auto"]
     if not free:
         return "continuum"
-    largest = max(free, key=lambda loaded: dose_in_particles(loaded.config, set()))
+
+    def intake(loaded: Loaded) -> float:
+        protocol = loaded.config.protocol
+        return dose_in_particles(loaded.config, set()) * len(protocol.times_s) * protocol.duration_s
+
+    largest = max(free, key=intake)
     return build(largest.config, data, largest.user_set).state.number
 
 
-def _replicates(loaded: Loaded, overrides: list[str]) -> Iterator[tuple[Loaded, dict[str, str]]]:
-    several = loaded.config.replicates > 1
+def replicates(loaded: Loaded) -> Iterator[Loaded]:
+    """The configuration once per replicate, with seeds one after the other."""
     for number in range(loaded.config.replicates):
-        config = replace(loaded.config, seed=loaded.config.seed + number, replicates=1, report=False)
-        words = dict(word.lstrip("+").split("=", 1) for word in overrides)
-        yield replace(loaded, config=config), words | ({"seed": str(config.seed)} if several else {})
+        yield replace(loaded, config=replace(loaded.config, seed=loaded.config.seed + number, replicates=1))
+
+
+def quiet(overrides: Iterable[str]) -> list[str]:
+    """What a sweep sets where the user does not: only the summary is kept, no report is written."""
+    keys = {word.lstrip("+").partition("=")[0] for word in overrides}
+    return [word for word in ("record.level=summary", "report=false") if word.partition("=")[0] not in keys]
 
 
 def run_job(job: Job, folder: Path, data: Path | None, threads: int) -> tuple[Job, str]:
     """One job in its folder; a failure is kept there, not raised."""
     target = folder / job.hash
+    resume = read_status(target) in ("running", "interrupted") and (target / "checkpoint" / "checkpoint.json").exists()
     try:
-        if read_status(target) is not None:
+        if read_status(target) is not None and not resume:
             _clear(target)
+        load_extensions(job.extensions)
         loaded = validated(job.config)
-        outcome = execute(loaded.config, target, data=data, threads=threads, user_set=job.user_set, sources=loaded.sources)
+        outcome = execute(
+            loaded.config, target, data=data, threads=threads, user_set=job.user_set, sources=loaded.sources, resume=resume
+        )
         return job, outcome.status
     except (InputError, InputErrors, ModelError, OSError, MemoryError) as error:
         target.mkdir(parents=True, exist_ok=True)
@@ -208,10 +230,30 @@ def write_table(jobs: list[Job], folder: Path) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     store = RunStore(folder)
     store.write_table("sweep.parquet", table)
-    shown = table.to_html(index=False, float_format=lambda x: f"{x:.4g}", na_rep="", escape=True)
+    shown = _as_html(table)
+    if (means := over_replicates(table, [key for key in jobs[0].overrides if key != "seed"])) is not None:
+        store.write_table("replicates.parquet", means)
+        shown = f"<h2>Mean and standard deviation over replicates</h2>{_as_html(means)}<h2>Runs</h2>{shown}"
     title = html.escape(f"{jobs[0].config['name']}: {len(jobs)} jobs")
     store.write_text("sweep.html", PAGE.format(title=title, table=shown))
     return table
+
+
+def over_replicates(table: pd.DataFrame, varied: list[str]) -> pd.DataFrame | None:
+    """Runs that differ in their seed only as one row: n, and mean and sd of every measure; None where there are none."""
+    done = table[table["status"] == "done"]
+    if len(done) == 0 or done["seed"].nunique() < 2:
+        return None
+    measures = [name for name in done.select_dtypes("number") if name not in (*varied, "seed", "wall_s", "peak_memory_mb")]
+    groups = done.assign(all="all").groupby(varied or ["all"], sort=False)
+    found = groups[measures].agg(["mean", "std"])
+    found.columns = pd.Index([" ".join(names) for names in found.columns])
+    found.insert(0, "n", groups.size())
+    return found.reset_index()
+
+
+def _as_html(table: pd.DataFrame) -> str:
+    return table.to_html(index=False, float_format=lambda x: f"{x:.4g}", na_rep="", escape=True)
 
 
 def read_status(folder: Path) -> str | None:
@@ -220,6 +262,12 @@ def read_status(folder: Path) -> str | None:
         return str(RunStore(folder).read_json("run.json")["status"])
     except (OSError, ValueError, KeyError):
         return None
+
+
+def _is_of_other_version(folder: Path) -> bool:
+    """Whether a finished job was run by another version of the program, whose numbers may differ."""
+    versions = RunStore(folder).read_json("run.json").get("versions")
+    return versions is not None and versions.get("tme_sim") != tme_sim.__version__
 
 
 def _clear(folder: Path) -> None:

@@ -38,6 +38,7 @@ def summarise(
         "tumor_percent_id": _percent(everything, injected),
         "tumor_percent_id_per_g": _ratio(_percent(everything + blood, injected), tumor_mass_g),
         "tumor_percent_id_per_g_without_blood": _ratio(_percent(everything, injected), tumor_mass_g),
+        "tumor_suv": _ratio(_percent(everything + blood, injected), 100 * tumor_mass_g / state.body.mass_g),
         "liver_percent_id_per_g": _organ(state, injected, ("kupffer", "liver_endothelium"), "liver"),
         "spleen_percent_id_per_g": _organ(state, injected, ("spleen",), "spleen"),
         "plasma_percent_id": _percent(float(sum(state.body.pools["plasma"].tolist())), injected)
@@ -134,13 +135,14 @@ def where_by_route(state: State) -> list[dict[str, Any]]:
 
 
 def blood_in_tumor(state: State, tumor_mass_g: float) -> float:
-    """Carriers in the blood of the whole tumour, BV · C_p (plasma taken as all of the lumen: an upper bound)."""
+    """Carriers in the blood of the whole tumour, BV · C_b with C_b = carriers in plasma / volume of blood."""
     if "plasma" not in state.body.pools:
         return 0.0
     planes = zip(state.lattice.planes, state.lattice.copies, strict=True)
     inside, lumen = state.fields["inside"], state.fields["lumen_fraction"]
     volume = sum(float((inside[p] * lumen[p]).sum()) * int(c) for p, c in planes) * state.lattice.voxel_um3
-    return float(state.body.pools["plasma"].sum()) / state.body.plasma_volume_um3 * volume
+    blood_um3 = state.body.blood_volume_um3 or state.body.plasma_volume_um3
+    return float(state.body.pools["plasma"].sum()) / blood_um3 * volume
 
 
 def plasma_half_life_h(series: Iterable[Mapping[str, Any]]) -> Number:

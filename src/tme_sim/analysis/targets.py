@@ -16,7 +16,10 @@ from tme_sim.state.errors import InputError
 ROLES = ("calibration", "validation", "consistency", "context")
 """Calibration rows may be fitted to, validation rows never; consistency rows follow from others; context rows are shown."""
 
-COLUMNS = ("id", "quantity", "role", "low", "high", "unit", "error_percent")
+COUNTED = ("found", "found-2nd", "seed", "derived")
+"""Statuses of a row whose verdict counts; rows from memory (`recall`) are shown, uncounted."""
+
+COLUMNS = ("id", "quantity", "role", "status", "low", "high", "unit", "error_percent")
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,7 @@ class Target:
     high: float
     unit: str
     error_percent: float = 0.0
+    status: str = "found"
 
     @property
     def band(self) -> tuple[float, float]:
@@ -43,7 +47,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a verdict. z: distance from the band's centre in standard deviations, a band being ± 2 of them."""
+    """One line of a verdict; low and high as reported. z: distance from the band's centre; a band is ± 2 sd."""
 
     experiment: str
     id: str
@@ -73,6 +77,8 @@ def read_targets(path: Path) -> list[Target]:
         where = f"{path.name} line {number}"
         if set(row) != set(COLUMNS):
             raise InputError(where, ", ".join(str(k) for k in row), f"must have the columns {', '.join(COLUMNS)}")
+        if row["status"] not in (*COUNTED, "recall"):
+            raise InputError(where, row["status"], f"status must be one of {', '.join(COUNTED)}, recall")
         if row["role"] not in ROLES:
             raise InputError(where, row["role"], f"role must be one of {', '.join(ROLES)}")
         try:
@@ -81,7 +87,7 @@ def read_targets(path: Path) -> list[Target]:
             raise InputError(where, f"{row['low']}, {row['high']}", "low, high and error_percent must be numbers") from None
         if not (isfinite(low) and isfinite(high) and low <= high and 0 <= error < 100):
             raise InputError(where, f"{low}, {high}, {error}", "low must not be above high, and error_percent lie in 0-100")
-        targets.append(Target(row["id"], row["quantity"], row["role"], low, high, row["unit"], error))
+        targets.append(Target(row["id"], row["quantity"], row["role"], low, high, row["unit"], error, row["status"]))
     return targets
 
 
@@ -91,13 +97,14 @@ def judge(experiment: str, target: Target, simulated: Sequence[float] | None, nu
     values = np.asarray([] if simulated is None else simulated, float)
     values = values[np.isfinite(values)]
     chance = None if null is None else float(np.mean([low <= value <= high for value in null]))
-    fixed = (experiment, target.id, target.quantity, target.role, low, high, target.unit)
+    fixed = (experiment, target.id, target.quantity, target.role, target.low, target.high, target.unit)
     if len(values) == 0:
         return Row(*fixed, None, None, 0, None, chance, None)
     mean, sd = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else None
     spread = sqrt(((high - low) / 4) ** 2 + (sd or 0.0) ** 2 / len(values))
     z = (mean - (low + high) / 2) / spread if spread > 0 else None
-    met = None if target.role == "context" else low <= mean <= high
+    counts = target.role != "context" and target.status in COUNTED
+    met = low <= mean <= high if counts else None
     return Row(*fixed, mean, sd, len(values), z, chance, met)
 
 
@@ -120,7 +127,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     if row["simulated"] is not None:
         sd = f" ± {row['sd']:.2g}" if row["sd"] is not None else ""
         simulated = f"{row['simulated']:.3g}{sd} ({row['n']})"
-    outcome = {True: "met", False: "**missed**", None: "shown" if row["role"] == "context" else "**not simulated**"}
+    outcome = {True: "met", False: "**missed**", None: "shown" if row["simulated"] is not None else "**not simulated**"}
     return [
         row["experiment"],
         f"{row['id']}: {row['quantity']}",

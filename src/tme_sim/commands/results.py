@@ -47,7 +47,7 @@ def compare(options: argparse.Namespace) -> int:
 
     first = RunFolder(find_run(options.run))
     if options.other in experiments(experiment_dirs()):
-        rows = [row.as_dict() for row in judge_run(first.summary, options.other)]
+        rows = [row.as_dict() for row in judge_run(first, options.other)]
         print(json.dumps({"rows": rows}, indent=1) if options.json else as_markdown(rows))
         return 0
     second = RunFolder(find_run(options.other))

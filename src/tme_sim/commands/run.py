@@ -13,7 +13,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, Ti
 from rich.table import Table
 
 from tme_sim import runner
-from tme_sim.config.load import Loaded, Request, load, reopen, request
+from tme_sim.config.load import Loaded, Request, load, load_extensions, reopen, request
 from tme_sim.files.run_folder import find_run
 from tme_sim.files.run_store import RunStore
 from tme_sim.state.errors import InputError, InputErrors
@@ -30,6 +30,7 @@ def run(options: argparse.Namespace) -> int:
         return _sweep(options)
     data = options.data
     if options.resume is not None:
+        load_extensions(options.extension)
         folder = find_run(options.resume)
         earlier = RunStore.open(folder).read_json("run.json")
         loaded = reopen(folder)
@@ -135,10 +136,30 @@ def plan(options: argparse.Namespace) -> int:
 
     from tme_sim.planning import plan as make_plan
 
+    if options.multirun:
+        return _plan_sweep(options)
     loaded = load(request_of(options))
     _refuse_unsupported(loaded)
     start_s = time.time() - psutil.Process().create_time()
     print(make_plan(loaded, data=options.data, threads=options.threads, start_s=start_s).text())
+    return 0
+
+
+def _plan_sweep(options: argparse.Namespace) -> int:
+    """The whole of a sweep from its largest run."""
+    from tme_sim.config.load import validated
+    from tme_sim.planning import plan as make_plan
+    from tme_sim.sweeping import make_jobs
+
+    jobs, workers = make_jobs(request_of(options), options.data), options.workers or 1
+    runs = [validated(job.config) for job in jobs]
+    largest = max(
+        runs, key=lambda run: (run.config.lattice.size_um, run.config.lattice.refinement, run.config.protocol.duration_s)
+    )
+    planned = make_plan(largest, data=options.data, threads=options.threads)
+    print(f"{len(jobs)} jobs, {workers} at a time; the largest of them:\n{planned.text()}\n")
+    hours = len(jobs) * planned.wall_s / workers / 3600
+    print(f"sweep: at most about {hours:.3g} h and {workers * planned.memory_mb:.0f} MB, if all were like the largest")
     return 0
 
 

@@ -24,6 +24,9 @@ from tme_sim.tissues.base import Geometry, Tissue
 LARGEST_LUMEN = 0.95
 """A voxel that holds wall keeps some tissue beside it, so that what crosses the wall has somewhere to be."""
 
+MOST_CELLS_PER_SITE = 1.02
+"""A site holds one cell; what is asked for above that is rounding."""
+
 Random = Callable[[str], np.random.Generator]
 
 
@@ -78,7 +81,11 @@ def empty_tissue(config: Config, geometry: Geometry, number: NumberMode, context
 
 def _body(config: Config) -> Body:
     settings = config.body
-    return Body(settings.plasma_volume_um3, settings.mass_g, {"liver": settings.liver_mass_g, "spleen": settings.spleen_mass_g})
+    organs = {"liver": settings.liver_mass_g, "spleen": settings.spleen_mass_g}
+    if settings.blood_volume_um3 < settings.plasma_volume_um3:
+        at_least = f"must be at least the plasma volume, {format_quantity(settings.plasma_volume_um3, 'um**3')}"
+        raise InputError("body.blood_volume", format_quantity(settings.blood_volume_um3, "um**3"), at_least)
+    return Body(settings.plasma_volume_um3, settings.mass_g, organs, blood_volume_um3=settings.blood_volume_um3)
 
 
 def seed_cells(state: State, config: Config, geometry: Geometry, context: Context, random: Random) -> None:
@@ -91,9 +98,15 @@ def seed_cells(state: State, config: Config, geometry: Geometry, context: Contex
         raise InputError(
             "lattice.site", f"{lattice.site_um:g} um", f"a cell of {cells.volume_um3:g} um^3 must fill at most 95 % of a site"
         )
+    per_site = cells.density_per_um3 * lattice.site_um**3
+    if geometry.occupancy is None and per_site > MOST_CELLS_PER_SITE:
+        most = (
+            f"at sites of {lattice.site_um:g} um at most {1e9 * MOST_CELLS_PER_SITE / lattice.site_um**3:.3g} 1/mm^3, one a site"
+        )
+        raise InputError("cells.density", f"{1e9 * cells.density_per_um3:.3g} 1/mm^3", f"{most}; or a smaller lattice.site")
     lumen = state.fields["lumen_fraction"]
     tissue = lattice.on_sites((1 - lumen) * geometry.inside)
-    uniform = cells.density_per_um3 * lattice.site_um**3 * tissue
+    uniform = per_site * tissue
     chance = np.clip(uniform if geometry.occupancy is None else geometry.occupancy, 0, 1)
     generator = random("cells")
     site = np.flatnonzero(generator.random(lattice.n_sites) < chance.ravel()).astype(np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import psutil
@@ -22,7 +23,7 @@ BYTES_PER_VOXEL = 500
 ALWAYS_READ = (
     *("name", "seed", "replicates", "number", "step", "variant", "report", "record", "checkpoint"),
     *("protocol.route", "protocol.dose", "protocol.times", "protocol.infusion", "protocol.duration"),
-    *("cells.volume", "body.plasma_volume", "body.liver_mass", "body.spleen_mass"),
+    *("cells.volume", "body.plasma_volume", "body.blood_volume", "body.liver_mass", "body.spleen_mass"),
 )
 """Keys that every run reads, whatever its tissue and processes."""
 WHY_UNREAD = {
@@ -62,6 +63,11 @@ def check_times(config: Config) -> None:
                 ticks(time_s, config.step_s, field)
         except InputError as error:
             errors.append(error)
+    for name, section in config.processes.items():
+        interval_s = section.values.get("interval_s") if section.enabled and not errors else None
+        if interval_s and abs(math.remainder(protocol.duration_s, interval_s)) > 1e-6 * config.step_s:
+            whole = f"must divide protocol.duration, {protocol.duration_s:g} s, or its last step would go beyond it"
+            errors.append(InputError(f"processes.{name}.interval", f"{interval_s:g} s", whole))
     if not protocol.times_s or max(protocol.times_s) >= protocol.duration_s:
         times_h = ",".join(f"{time_s / 3600:g} h" for time_s in protocol.times_s)
         errors.append(InputError("protocol.times", times_h or "[]", "at least one dose, and every dose before protocol.duration"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ class Request:
     experiment: str | Path | None
     overrides: tuple[str, ...]
     from_run: Path | None = None
+    extensions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ def _shipped(name: str) -> Path:
 
 def request(words: Sequence[str], *, from_run: str | None = None, extensions: Iterable[str] = ()) -> Request:
     """Sort the words into an experiment and overrides. Raises InputError for two experiments, or one beside --from."""
-    for module in extensions:
-        _load_extension(module)
+    modules = tuple(extensions)
+    load_extensions(modules)
     names = [word for word in words if "=" not in word]
     overrides = tuple(word for word in words if "=" in word)
     if len(names) > 1:
@@ -65,8 +67,10 @@ def request(words: Sequence[str], *, from_run: str | None = None, extensions: It
     if names and from_run:
         raise InputError("experiment", names[0], "--from RUN takes the place of an experiment; give one of them")
     if from_run:
-        return Request(None, overrides, find_run(from_run) / "config.yaml")
-    return Request(Path(names[0]) if names and names[0].endswith((".yaml", ".yml")) else names[0] if names else None, overrides)
+        return Request(None, overrides, find_run(from_run) / "config.yaml", modules)
+    name = names[0] if names else None
+    is_file = name is not None and name.endswith((".yaml", ".yml"))
+    return Request(Path(str(name)) if is_file else name, overrides, None, modules)
 
 
 def load(asked: Request) -> Loaded:
@@ -107,8 +111,12 @@ def reopen(folder: Path) -> Loaded:
     return validated(content)
 
 
-def _load_extension(module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except ImportError as error:
-        raise InputError("--extension", module, f"must be an importable Python module ({error})") from None
+def load_extensions(modules: Iterable[str]) -> None:
+    """Import modules that register kinds of their own; they are looked for in the working directory first."""
+    for module in modules:
+        if str(Path.cwd()) not in sys.path:
+            sys.path.insert(0, str(Path.cwd()))
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise InputError("--extension", module, f"must be an importable Python module ({error})") from None

@@ -37,6 +37,7 @@ class BodySettings:
 
     mass_g: float = parameter("body mass", above=1, at_most=3e5)
     plasma_volume_um3: float = parameter("plasma volume", above=1e9, at_most=1e17)
+    blood_volume_um3: float = parameter("volume of plasma and blood cells", above=1e9, at_most=1e17)
     liver_mass_g: float = parameter("liver mass", above=0)
     spleen_mass_g: float = parameter("spleen mass", above=0)
 

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import poisson
 
-from tme_sim.numerics.share import share
+from tme_sim.numerics.share import share, split
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state.exchange import draw_from_plasma, return_to_plasma
 from tme_sim.state.parameters import given, parameter
@@ -22,9 +23,10 @@ class Transcytosis(Process):
     """Fluid-phase uptake from blood, an Erlang chain of transit stages, release behind the wall or back into blood.
 
     Where blood passes, the wall clears activity · P/(1 − recycled) · surface of plasma; each of n stages is left at the rate
-    n/transit_time, so the delay has mean transit_time and variance transit_time²/n. `active_fraction` of the sites along the
-    wall carry all of it (Kingston 2021: a fifth of the endothelial cells); P is the wall's mean permeability. What is recycled
-    counts as plasma at once, even while the vessel is shut.
+    n/transit_time, so the delay has mean transit_time and variance transit_time²/n; a step moves carriers on by Poisson numbers
+    of stages, which is exact for steps of any length. `active_fraction` of the sites along the wall carry all of it (Kingston
+    2021: a fifth of the endothelial cells); P is the wall's mean permeability. What is recycled counts as plasma at once, even
+    while the vessel is shut.
     """
 
     transit_time_s: float = parameter("mean time through the endothelial cell", above=0)
@@ -61,13 +63,13 @@ class Transcytosis(Process):
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         stages, voxel = state.vessels["endothelium"], state.vessels["voxel"]
         arrived = np.zeros((len(ROUTES), *stages.shape[1:]), stages.dtype)
+        moves = poisson.pmf(np.arange(self.stages), self.stages * dt_s / self.transit_time_s)
         for stage in reversed(range(self.stages)):
-            moved = share(stages[stage], -np.expm1(-self.stages * dt_s / self.transit_time_s), streams.key("stage", stage))
-            stages[stage] -= moved
-            if stage + 1 < self.stages:
-                stages[stage + 1] += moved
-            else:
-                arrived[ROUTE] = moved
+            onward = moves[: self.stages - stage]  # by none, one, two … stages; the rest leaves the chain
+            parts = split(stages[stage], [*onward, max(0.0, 1 - onward.sum())], streams.key("stage", stage))
+            stages[stage] = 0
+            stages[stage:] += np.moveaxis(parts[..., :-1], -1, 0)
+            arrived[ROUTE] += parts[..., -1]
         recycled = share(arrived, self.recycled_fraction, streams.key("recycle"))
         return_to_plasma(state.body["plasma"], state.ledger, state.lattice, voxel, recycled)
         field = state.fields["nanoparticle"].reshape(len(ROUTES), len(FORMS), -1)

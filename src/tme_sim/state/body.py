@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 @dataclass
 class Body:
-    """Pools by name, each (form,) in counts: `plasma`, `kupffer` and the sinks that the circulation has."""
+    """Pools by name, each (form,) in counts: `plasma`, `kupffer` and the sinks that the circulation has.
+
+    blood_volume_um3: plasma and blood cells; None where blood is all plasma.
+    """
 
     plasma_volume_um3: float
     mass_g: float
     organ_mass_g: dict[str, float] = field(default_factory=dict)
     pools: dict[str, NDArray[np.generic]] = field(default_factory=dict)
+    blood_volume_um3: float | None = None

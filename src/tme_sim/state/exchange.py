@@ -37,11 +37,25 @@ def draw_from_plasma(
         total = float(clearance_um3_per_s[here].sum())
         if total <= 0:
             continue
-        per_copy = plasma // copies if plasma.dtype.kind == "i" else plasma / copies
-        drawn = share(per_copy, -np.expm1(-copies * total * dt_s / plasma_volume_um3), (key[0], key[1] ^ patch))
+        chance = -np.expm1(-copies * total * dt_s / plasma_volume_um3)
+        drawn = share(_per_copy(plasma, copies, key), chance, (key[0], key[1] ^ patch))
+        if plasma.dtype.kind == "i":
+            drawn = np.minimum(drawn, plasma // copies)
         entered[:, here] = split(drawn, clearance_um3_per_s[here] / total, (key[0], key[1] ^ (patch + 2**32)))
         ledger.enter(plasma, patch, copies, route, drawn)
     return entered
+
+
+def _per_copy(plasma: NDArray[Any], copies: int, key: Key) -> NDArray[Any]:
+    """What plasma holds for one copy; of counts the remainder is rounded up by chance, so that the mean is exact.
+
+    Where that chance particle is drawn and plasma cannot pay for it in every copy, it stays: fewer than `copies` particles
+    cannot enter.
+    """
+    if plasma.dtype.kind != "i":
+        return np.asarray(plasma / copies)
+    chance = plasma % copies / copies
+    return np.asarray(plasma // copies + share(np.ones_like(plasma), chance, (key[0], key[1] ^ 2**33)))
 
 
 def return_to_plasma(
