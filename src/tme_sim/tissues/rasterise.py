@@ -20,8 +20,8 @@ GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 def rasterise(graph: VesselGraph, shape_voxels: tuple[int, int, int], voxel_um: float) -> tuple[Floats, Floats]:
     """(lumen_fraction in [0, 1], surface_um2), both (z, y, x), of the graph's cylinders on a lattice of cubic voxels.
 
-    Every cylinder is sampled on slices a sixth of a voxel apart (at most 2 um): points of equal area for its volume, of equal
-    arc for its wall, turned by the golden angle from slice to slice so that no direction is favoured. The weights of a
+    Every cylinder is sampled in slices a sixth of a voxel thick (at most 2 um): points of equal area for its volume, of equal
+    arc for its wall, spread over the slice's height and turned by the golden angle from slice to slice. The weights of a
     cylinder's samples sum to its volume and lateral surface exactly; what lies outside the lattice is dropped. Cylinders that
     meet in a branch point overlap there: wall and lumen then count for each, and the lumen of a voxel is clipped at 1, which
     takes more from fine voxels (7 % of a typical network's volume at 5 um, 2 % at 15 um). A voxel that a lone wide tube fills is
@@ -52,7 +52,7 @@ def _settled(lumen: Floats) -> Floats:
 
 
 class _Slices:
-    """Discs of cylinders: centre_um (3, slices), two unit vectors across (3, slices), radius_um and height_um (slices,)."""
+    """Discs of cylinders: centre_um, unit vectors along and (two) across (3, slices), radius_um and height_um (slices,)."""
 
     def __init__(self, graph: VesselGraph, segment: NDArray[np.int64], share: Floats, height_um: Floats, turn: Floats) -> None:
         start, end = graph.nodes_um[graph.segments[segment, 0]], graph.nodes_um[graph.segments[segment, 1]]
@@ -61,8 +61,10 @@ class _Slices:
         first = np.cross(axis, aside)
         first /= np.linalg.norm(first, axis=1)[:, None]
         second = np.cross(axis, first)
+        self.shift = turn / (2 * np.pi) * np.sqrt(2)  # another start along the height in every slice
         cosine, sine = np.cos(turn)[:, None], np.sin(turn)[:, None]
         self.centre_um = (start + share[:, None] * (end - start)).T
+        self.along = axis.T
         self.across = (cosine * first + sine * second).T, (cosine * second - sine * first).T
         self.radius_um, self.height_um = graph.radius_um[segment], height_um
 
@@ -81,25 +83,32 @@ def _slices(graph: VesselGraph, segments: NDArray[np.int64], step_um: float, at_
 
 
 def _disc(rings: int) -> Floats:
-    """(2, 3·rings²) points that each stand for the same area of the unit disc."""
+    """(3, 3·rings²) points that each stand for the same area of the unit disc, and their places along the slice."""
     ring = np.repeat(np.arange(rings), 3 * (2 * np.arange(rings) + 1))
     place = np.concatenate([(np.arange(n) + 0.5) / n for n in 3 * (2 * np.arange(rings) + 1)])
     radius = np.sqrt(ring**2 + ring + 0.5) / rings  # halves the ring's area
-    return np.asarray(radius * np.stack([np.cos(2 * np.pi * place), np.sin(2 * np.pi * place)]))
+    return _spread(radius * np.cos(2 * np.pi * place), radius * np.sin(2 * np.pi * place))
 
 
 def _circle(count: int) -> Floats:
-    """(2, count) points that each stand for the same arc of the unit circle."""
+    """(3, count) points that each stand for the same arc of the unit circle, and their places along the slice."""
     angle = 2 * np.pi * (np.arange(count) + 0.5) / count
-    return np.stack([np.cos(angle), np.sin(angle)])
+    return _spread(np.cos(angle), np.sin(angle))
+
+
+def _spread(first: Floats, second: Floats) -> Floats:
+    """Points with a place along the slice's height, 0 to 1 by the golden ratio, so that slices leave no steps."""
+    return np.stack([first, second, (np.arange(len(first)) + 0.5) * (np.sqrt(5) - 1) / 2 % 1])
 
 
 def _scatter(target: Floats, slices: _Slices, points: Floats, amount: Floats, voxel_um: float) -> None:
     """Share each slice's amount equally among its points, and add them to their voxels of the padded lattice."""
     index = np.zeros((len(amount), points.shape[1]), np.int64)
+    height = (slices.shift[:, None] + points[2]) % 1 - 0.5
     for axis, size in enumerate(target.shape):
         place = np.multiply.outer(slices.radius_um * slices.across[0][axis], points[0])
         place += np.multiply.outer(slices.radius_um * slices.across[1][axis], points[1])
+        place += (slices.height_um * slices.along[axis])[:, None] * height
         place += slices.centre_um[axis][:, None]
         np.clip(place / voxel_um + 1, 0, size - 1, out=place)
         index *= size
