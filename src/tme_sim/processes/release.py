@@ -97,9 +97,12 @@ def _release(
     if rate_dt == 0:
         return None
     forms = np.moveaxis(amount, form_axis, 0)
-    loaded = forms[LOADED]
-    entity = None if ids is None else ids * loaded.shape[1] + np.arange(loaded.shape[1])
-    released = share(loaded, -np.expm1(-rate_dt), key, entity)
+    loaded = np.atleast_1d(forms[LOADED])
+    held = np.nonzero(loaded)
+    entity = np.ravel_multi_index(held, loaded.shape) if ids is None else ids[held[0], 0] * loaded.shape[1] + held[1]
+    released: NDArray[Any] = np.zeros_like(loaded)
+    released[held] = share(loaded[held], -np.expm1(-rate_dt), key, entity)
+    released = released.reshape(np.shape(forms[LOADED]))
     forms[LOADED] -= released
     forms[RELEASED] += released
     return released

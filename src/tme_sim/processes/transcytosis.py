@@ -66,10 +66,13 @@ class Transcytosis(Process):
         moves = poisson.pmf(np.arange(self.stages), self.stages * dt_s / self.transit_time_s)
         for stage in reversed(range(self.stages)):
             onward = moves[: self.stages - stage]  # by none, one, two … stages; the rest leaves the chain
-            parts = split(stages[stage], [*onward, max(0.0, 1 - onward.sum())], streams.key("stage", stage))
-            stages[stage] = 0
-            stages[stage:] += np.moveaxis(parts[..., :-1], -1, 0)
-            arrived[ROUTE] += parts[..., -1]
+            held = np.flatnonzero(stages[stage])
+            place = np.unravel_index(held, stages[stage].shape)
+            parts = split(stages[stage][place], [*onward, max(0.0, 1 - onward.sum())], streams.key("stage", stage), held)
+            stages[stage][place] = 0
+            for passed, moved in enumerate(parts.T[:-1]):
+                stages[stage + passed][place] += moved
+            arrived[ROUTE][place] += parts[:, -1]
         recycled = share(arrived, self.recycled_fraction, streams.key("recycle"))
         return_to_plasma(state.body["plasma"], state.ledger, state.lattice, voxel, recycled)
         field = state.fields["nanoparticle"].reshape(len(ROUTES), len(FORMS), -1)
