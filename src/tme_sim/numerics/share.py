@@ -38,9 +38,8 @@ def share(amount: ArrayLike, p: ArrayLike, key: Key, entity: ArrayLike | None = 
 def split(amount: ArrayLike, weights: ArrayLike, key: Key, entity: ArrayLike | None = None) -> NDArray[Any]:
     """Each amount distributed over the last axis of `weights`: multinomial for integer types, in proportion for real ones.
 
-    `amount`, `entity` and `weights` without its last axis broadcast; the result has the amount's dtype. Part after part takes
-    weight / (weight still left) of what is still left, so the last takes the remainder and the parts add up to the amount:
-    exactly for counts, to rounding for reals. Raises ValueError for a weight that is negative or not finite, for an amount
+    `amount`, `entity` and `weights` without its last axis broadcast; the result has the amount's dtype. Of counts, part after part
+    takes weight / (weight still left) of what is still left, so the parts add up exactly; those of reals do to rounding. Raises ValueError for a weight that is negative or not finite, for an amount
     that has no weight to go to, and for a negative count.
     """
     amounts, weight = np.asarray(amount), np.asarray(weights, dtype=np.float64)
@@ -53,11 +52,9 @@ def split(amount: ArrayLike, weights: ArrayLike, key: Key, entity: ArrayLike | N
     chance = np.divide(weight, still_left, out=np.zeros_like(weight), where=still_left > 0.0)
     if np.issubdtype(amounts.dtype, np.integer):
         return _split_integers(amounts, chance, key, entity)
-    parts, rest = np.empty(weight.shape, dtype=amounts.dtype), amounts.copy()
-    for part in range(weight.shape[-1]):
-        parts[..., part] = rest * chance[..., part]
-        rest = rest - parts[..., part]
-    return parts
+    total = still_left[..., :1]
+    fraction = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0.0)
+    return np.asarray(amounts[..., None] * fraction, dtype=amounts.dtype)
 
 
 def _split_integers(amounts: NDArray[Any], chance: Reals, key: Key, entity: ArrayLike | None) -> NDArray[Any]:
