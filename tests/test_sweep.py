@@ -174,6 +174,14 @@ def test_two_workers_give_what_one_gives(here: Path) -> None:
     pd.testing.assert_frame_equal(one, two)
 
 
+def test_workers_follow_their_sweep_to_another_working_directory(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("first", "second"):
+        (here / place).mkdir()
+        monkeypatch.chdir(here / place)
+        assert sweep("seed=1,2", "--workers", "2") == 0
+        assert (table()["status"] == "done").all()
+
+
 def test_a_job_is_named_by_the_files_it_reads() -> None:
     curve = ["nanoparticle.clearance.model=curve", "nanoparticle.clearance.curve=plasma.csv"]
     Path("plasma.csv").write_text("time_h,percent_id\n0,100\n24,10\n")

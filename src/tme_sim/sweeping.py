@@ -195,6 +195,12 @@ def run_job(job: Job, folder: Path, data: Path | None, threads: int) -> tuple[Jo
         return job, "failed"
 
 
+def _run_job_at(place: Path, job: Job, folder: Path, data: Path | None, threads: int) -> tuple[Job, str]:
+    """In a worker, which outlives a sweep and may have begun in another working directory."""
+    os.chdir(place)
+    return run_job(job, folder, data, threads)
+
+
 def _results(jobs: list[Job], folder: Path, data: Path | None, workers: int, threads: int) -> Iterator[tuple[Job, str]]:
     if workers == 1:
         for job in jobs:
@@ -207,7 +213,7 @@ def _results(jobs: list[Job], folder: Path, data: Path | None, workers: int, thr
 
     pool = get_reusable_executor(max_workers=workers, timeout=60)
     try:
-        for future in as_completed([pool.submit(run_job, job, folder, data, threads) for job in jobs]):
+        for future in as_completed([pool.submit(_run_job_at, Path.cwd(), job, folder, data, threads) for job in jobs]):
             yield future.result()
     except BrokenExecutor:
         told = "a worker was killed, perhaps for want of memory; the same command with --out FOLDER goes on, with fewer --workers"

@@ -38,9 +38,10 @@ def share(amount: ArrayLike, p: ArrayLike, key: Key, entity: ArrayLike | None = 
 def split(amount: ArrayLike, weights: ArrayLike, key: Key, entity: ArrayLike | None = None) -> NDArray[Any]:
     """Each amount distributed over the last axis of `weights`: multinomial for integer types, in proportion for real ones.
 
-    `amount`, `entity` and `weights` without its last axis broadcast; the result has the amount's dtype. Of counts, part after part
-    takes weight / (weight still left) of what is still left, so the parts add up exactly; those of reals do to rounding. Raises ValueError for a weight that is negative or not finite, for an amount
-    that has no weight to go to, and for a negative count.
+    `amount`, `entity` and `weights` without its last axis broadcast; the result has the amount's dtype. Of counts, part after
+    part takes weight / (weight still left) of what is still left, so the parts add up exactly; those of reals do to rounding.
+    Raises ValueError for a weight that is negative or not finite, for an amount that has no weight to go to, and for a
+    negative count.
     """
     amounts, weight = np.asarray(amount), np.asarray(weights, dtype=np.float64)
     _check("weights", weight, np.isfinite(weight) & (weight >= 0.0), "must be finite and not negative")
