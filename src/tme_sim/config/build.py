@@ -57,7 +57,8 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
     ):
         with _collected(errors):
             check()
-    processes = _construct_processes({name: s for name, s in enabled.items() if s.kind != "release"}, context, errors)
+    late = {name for name, s in enabled.items() if "carrier_pools" in given_paths(s.cls).values()}  # these need all pools
+    processes = _construct_processes({name: s for name, s in enabled.items() if name not in late}, context, errors)
     with _collected(errors):
         check_memory(config)
         tissue: Tissue = construct(config.tissue.cls, config.tissue.values, context)
@@ -75,8 +76,8 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
     seed_cells(state, config, geometry, context, random)
     for name, process in processes.items():
         process.prepare(state, lambda purpose, name=name: random(f"{name} {purpose}"))  # type: ignore[misc]
-    context.carrier_pools = carrier_pools(state)  # release acts in all of them, so it comes last
-    processes |= _construct_processes({name: s for name, s in enabled.items() if s.kind == "release"}, context, errors)
+    context.carrier_pools = carrier_pools(state)
+    processes |= _construct_processes({name: s for name, s in enabled.items() if name in late}, context, errors)
     processes = {name: processes[name] for name in enabled}
     check_needs(state, processes)
     if number == "continuum" and any(section.kind == "transport" for section in enabled.values()):

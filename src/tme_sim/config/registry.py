@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any, TypeVar
 
@@ -53,11 +53,6 @@ def given_paths(cls: type) -> dict[str, str]:
 def construct(cls: type[T], values: Mapping[str, Any], look_up: Any) -> T:
     """An instance of a tissue or process: its own parameters, and its given fields through `look_up(path)`."""
     return cls(**values, **{name: look_up(path) for name, path in given_paths(cls).items()})
-
-
-def readers(path: str, classes: Iterable[tuple[str, type]]) -> list[str]:
-    """Names of those whose given fields come from `path` or from a section around it."""
-    return [name for name, cls in classes if any(is_within(path, read) for read in given_paths(cls).values())]
 
 
 def is_within(path: str, read: str) -> bool:
