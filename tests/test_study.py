@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tme_sim.analysis.targets import Target, as_markdown, judge, read_targets
+from tme_sim.analysis.targets import Target, as_markdown, judge, read_targets, verdict
 from tme_sim.cli import main
 from tme_sim.state.errors import InputError, InputErrors
 from tme_sim.study import make_jobs, read_study, run_study
@@ -93,6 +93,15 @@ def test_a_quantity_that_nothing_gives_is_never_met() -> None:
     assert judge("e", target, None).met is None
     assert judge("e", target, [float("nan")]).met is None
     assert "**not simulated**" in as_markdown([judge("e", target, None).as_dict()])
+
+
+def test_a_finding_names_what_becomes_of_it_without_its_mechanism() -> None:
+    target = Target("S1", "on.x", "validation", 1, 2, "", without="off.x")
+    rows = verdict("e", [target], {"on.x": [1.5], "off.x": [0.1, 0.3]}, {})
+    assert rows[0].met is True
+    assert (rows[0].without_simulated, rows[0].without_met) == (pytest.approx(0.2), False)
+    assert "0.2: missed, as it must" in as_markdown([rows[0].as_dict()])
+    assert "**still met**" in as_markdown([verdict("e", [target], {"on.x": [1.5], "off.x": [1.2]}, {})[0].as_dict()])
 
 
 def test_the_measurements_own_error_widens_the_band() -> None:

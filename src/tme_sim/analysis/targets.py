@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ COUNTED = ("found", "found-2nd", "seed", "derived")
 """Statuses of a row whose verdict counts; rows from memory (`recall`) are shown, uncounted."""
 
 COLUMNS = ("id", "quantity", "role", "status", "low", "high", "unit", "error_percent")
+"""Every targets.csv has these, and may have `without`."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Target:
     """One published figure: the row's id, the simulated quantity it is held against, and the band (reported ± 2 SD).
 
     error_percent: the measurement's own error, by which the band is widened on both sides.
+    without: the same quantity where the mechanism that is to explain the figure is removed; that one must miss the band.
     """
 
     id: str
@@ -37,6 +39,7 @@ class Target:
     unit: str
     error_percent: float = 0.0
     status: str = "found"
+    without: str | None = None
 
     @property
     def band(self) -> tuple[float, float]:
@@ -47,7 +50,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a verdict; low and high as reported. z: distance from the band's centre; a band is ± 2 sd."""
+    """One line of a verdict; low and high as reported. z: distance from the band's centre; a band is ± 2 sd.
+
+    without, without_simulated: the quantity with its mechanism removed, and its mean; None where the row names none.
+    """
 
     experiment: str
     id: str
@@ -62,6 +68,9 @@ class Row:
     z: float | None
     null: float | None
     met: bool | None
+    without: str | None = None
+    without_simulated: float | None = None
+    without_met: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -75,8 +84,9 @@ def read_targets(path: Path) -> list[Target]:
     targets = []
     for number, row in enumerate(rows, 2):
         where = f"{path.name} line {number}"
-        if set(row) != set(COLUMNS):
-            raise InputError(where, ", ".join(str(k) for k in row), f"must have the columns {', '.join(COLUMNS)}")
+        if set(row) - {"without"} != set(COLUMNS):
+            allowed = f"must have the columns {', '.join(COLUMNS)}, and may have without"
+            raise InputError(where, ", ".join(str(k) for k in row), allowed)
         if row["status"] not in (*COUNTED, "recall"):
             raise InputError(where, row["status"], f"status must be one of {', '.join(COUNTED)}, recall")
         if row["role"] not in ROLES:
@@ -87,7 +97,8 @@ def read_targets(path: Path) -> list[Target]:
             raise InputError(where, f"{row['low']}, {row['high']}", "low, high and error_percent must be numbers") from None
         if not (isfinite(low) and isfinite(high) and low <= high and 0 <= error < 100):
             raise InputError(where, f"{low}, {high}, {error}", "low must not be above high, and error_percent lie in 0-100")
-        targets.append(Target(row["id"], row["quantity"], row["role"], low, high, row["unit"], error, row["status"]))
+        without = row.get("without") or None
+        targets.append(Target(row["id"], row["quantity"], row["role"], low, high, row["unit"], error, row["status"], without))
     return targets
 
 
@@ -112,12 +123,20 @@ def verdict(
     experiment: str, targets: Sequence[Target], simulated: Mapping[str, Sequence[float]], null: Mapping[str, Sequence[float]]
 ) -> list[Row]:
     """All rows of an experiment, in the targets' order; a quantity that nothing gives counts as not simulated, never as met."""
-    return [judge(experiment, target, simulated.get(target.quantity), null.get(target.quantity)) for target in targets]
+    rows = []
+    for target in targets:
+        row = judge(experiment, target, simulated.get(target.quantity), null.get(target.quantity))
+        if target.without:
+            removed = judge(experiment, target, simulated.get(target.without))
+            row = replace(row, without=target.without, without_simulated=removed.simulated, without_met=removed.met)
+        rows.append(row)
+    return rows
 
 
 def as_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """The generated table: finding, published band, simulated ± sd, z, null model, verdict."""
-    head = ("experiment", "finding", "role", "published", "simulated ± sd (n)", "z", "null model hits", "verdict")
+    head = ["experiment", "finding", "role", "published", "simulated ± sd (n)", "z", "null model hits", "verdict"]
+    head.append("without its mechanism")
     lines = [_line(head), _line(["---"] * len(head))]
     return "\n".join(lines + [_line(_cells(row)) for row in rows]) + "\n"
 
@@ -137,7 +156,18 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         "–" if row["z"] is None else f"{row['z']:+.1f}",
         "–" if row["null"] is None else f"{row['null']:.0%}",
         outcome[row["met"]],
+        _without(row),
     ]
+
+
+def _without(row: Mapping[str, Any]) -> str:
+    """What became of the figure when its mechanism was removed."""
+    if not row.get("without"):
+        return "–"
+    value = row["without_simulated"]
+    if value is None:
+        return "**not simulated**"
+    return f"{value:.3g}: " + {True: "**still met**", False: "missed, as it must", None: "shown"}[row["without_met"]]
 
 
 def _line(cells: Sequence[str]) -> str:
