@@ -17,8 +17,9 @@ from tme_sim.runner import config_hash
 Files = Mapping[str, str | bytes]
 
 PARTICLE_KEYS = (
-    "hydrodynamic_diameter, core_diameter, density, drug_fraction, diffusivity, accessible_share, "
-    "transcytosis_permeability, clearance, binding, uptake, release"
+    "hydrodynamic_diameter, corona_shift, polydispersity_index, core_diameter, density, molar_mass, mass_error, drug_fraction, "
+    "iron_fraction, gadolinium_fraction, polymer_fraction, label, diffusivity, accessible_share, transcytosis_permeability, "
+    "clearance, binding, uptake, release"
 )
 UNREAD = "nothing reads this key in the configuration as composed; leave it out or enable what reads it"
 DOSE = "a number of particles, a mass, a mass per kg of body, or an activity: 1e12particles, 2mg, 5mg/kg, 5MBq"
@@ -96,8 +97,9 @@ VALUES = [
     (
         "nanoparticle.clearance=curve",
         (
-            "nanoparticle.clearance curve: needs a section with keys model, kupffer_maximum, kupffer_half_saturation, sinks, "
-            "fast_fraction, fast_half_life, slow_half_life, curve"
+            "nanoparticle.clearance curve: needs a section with keys model, kupffer, kupffer_maximum, kupffer_half_saturation, "
+            "kupffer_capacity, sinks, size_exponent, renal_sieving, opsonised_affinity, opsonisation_time, repeat_acceleration, "
+            "repeat_delay, fast_fraction, fast_half_life, slow_half_life, curve"
         ),
     ),
     ("processes.gaps.pore_radius=-250nm", "processes.gaps.pore_radius -250nm: must be above 0 um and at most 5 um"),
@@ -122,7 +124,7 @@ VALUES = [
     ("protocol.dose=5", f"protocol.dose 5: {DOSE}"),
     ("protocol.dose=5mg/ml", f"protocol.dose 5mg/ml: {DOSE}"),
     ("protocol.dose=-5mg/kg", f"protocol.dose -5mg/kg: must not be negative; {DOSE}"),
-    ("protocol.dose_of=iron", "protocol.dose_of iron: one of particle, drug"),
+    ("protocol.dose_of=gold", "protocol.dose_of gold: one of particle, drug, iron, gadolinium, polymer, activity"),
     ("cells.macrophage_fraction=2", "cells.macrophage_fraction 2: must be at least 0 and at most 1"),
     ("checkpoint.wall_interval=0.1s", "checkpoint.wall_interval 0.1s: must be at least 1 s"),
     ("record.level=all", "record.level all: one of summary, series, full"),

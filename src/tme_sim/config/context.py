@@ -18,12 +18,13 @@ from tme_sim.state.pores import Filtration, driving_pressure_mmHg
 from tme_sim.state.substance import (
     SmallMolecule,
     accessible_share,
+    diameter_in_blood_um,
     drug_per_particle_amol,
     interstitial_diffusivity_um2_per_s,
     particle_mass_g,
 )
 
-MASS_KEYS = ("core_diameter_um", "density_g_per_mL", "drug_fraction")
+MASS_KEYS = ("core_diameter_um", "density_g_per_mL", "molar_mass_g_per_mol", "polydispersity_index", "drug_fraction")
 """Of a card, what the mass of a particle and of its drug follow from."""
 CLEARANCE_KEYS = {
     "compartments": ("model", "kupffer_maximum_per_s", "kupffer_half_saturation_per_um3", "sinks_per_s"),
@@ -41,6 +42,7 @@ class Context:
         self.read: set[str] = set()
         self._made: dict[str, Callable[[], Any]] = {
             "dose.particles": self._dose,
+            "diameter_in_blood_um": self.diameter_in_blood_um,
             "tissue_diffusivity": self._diffusivity,
             "clearance_curve": self._curve,
             "cell_kinds": self.cell_kinds,
@@ -73,18 +75,23 @@ class Context:
     def _dose(self) -> float:
         return dose_in_particles(self.config, self.read)
 
+    def diameter_in_blood_um(self) -> float:
+        """Hydrodynamic diameter with its corona."""
+        self.read |= {"nanoparticle.hydrodynamic_diameter_um", "nanoparticle.corona_shift_um"}
+        return diameter_in_blood_um(self.config.nanoparticle)
+
     def _diffusivity(self) -> float:
         measured = self("nanoparticle.diffusivity_um2_per_s")
         if measured is not None:
             return float(measured)
-        return interstitial_diffusivity_um2_per_s(self("nanoparticle.hydrodynamic_diameter_um") / 2, self("tissue.matrix"))
+        return interstitial_diffusivity_um2_per_s(self.diameter_in_blood_um() / 2, self("tissue.matrix"))
 
     def accessible_share(self) -> float:
         """Share of the extracellular space that the particle can reach."""
         measured = self("nanoparticle.accessible_share")
         if measured is not None:
             return float(measured)
-        return accessible_share(self("nanoparticle.hydrodynamic_diameter_um") / 2, self("tissue.matrix"))
+        return accessible_share(self.diameter_in_blood_um() / 2, self("tissue.matrix"))
 
     def cell_kinds(self) -> tuple[str, ...]:
         """Populations that the tissue may hold."""

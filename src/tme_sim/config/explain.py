@@ -77,7 +77,11 @@ def _plain_paths(cls: type) -> list[str]:
 
     derived = {
         "dose.particles": ["protocol.dose", "protocol.dose_of"],
-        "tissue_diffusivity": ["nanoparticle.diffusivity", "nanoparticle.hydrodynamic_diameter", "tissue.matrix"],
+        "diameter_in_blood_um": ["nanoparticle.hydrodynamic_diameter", "nanoparticle.corona_shift"],
+        "tissue_diffusivity": [
+            *("nanoparticle.diffusivity", "nanoparticle.hydrodynamic_diameter", "nanoparticle.corona_shift"),
+            "tissue.matrix",
+        ],
         "clearance_curve": ["nanoparticle.clearance.curve"],
         "cell_kinds": ["cells.macrophage_fraction"],
     }

@@ -40,6 +40,8 @@ class BodySettings:
     blood_volume_um3: float = parameter("volume of plasma and blood cells", above=1e9, at_most=1e17)
     liver_mass_g: float = parameter("liver mass", above=0)
     spleen_mass_g: float = parameter("spleen mass", above=0)
+    kupffer_cells: float = parameter("number of Kupffer cells", above=0, at_most=1e13)
+    glomerular_filtration_um3_per_s: float = parameter("plasma volume that the kidneys filter per time", at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,8 +58,10 @@ class Protocol:
     """How the dose is given and how long the run lasts."""
 
     route: Literal["intravenous"] = parameter("route of administration")
-    dose: Dose = parameter("amount with its unit: particles, mass, or mass per body mass")
-    dose_of: Literal["particle", "drug"] = parameter("what a mass dose is the mass of")
+    dose: Dose = parameter("amount with its unit: particles, mass, mass per body mass, or activity")
+    dose_of: Literal["particle", "drug", "iron", "gadolinium", "polymer", "activity"] = parameter(
+        "what a mass dose is the mass of; activity where the dose is one"
+    )
     times_s: tuple[float, ...] = parameter("times at which doses are given", at_least=0)
     infusion_s: float = parameter("duration of each infusion; 0: bolus", at_least=0)
     duration_s: float = parameter("time that the run covers", above=0)

@@ -28,6 +28,7 @@ class Circulation(Process):
     """
 
     clearance: Clearance = given("nanoparticle.clearance")
+    kupffer_cells: float = given("body.kupffer_cells", default=1.0)
     dose: float = given("dose.particles")
     dose_times_s: tuple[float, ...] = given("protocol.times_s")
     infusion_s: float = given("protocol.infusion_s")
@@ -95,7 +96,7 @@ class Circulation(Process):
             before, after = (self._remaining(t - self.dose_times_s[0]) for t in (start_s, start_s + dt_s))
             return np.array([log(before / after) / dt_s if after < before else 0.0])
         concentration = float(plasma.sum()) / volume_um3
-        kupffer = c.kupffer_maximum_per_s / (c.kupffer_half_saturation_per_um3 + concentration) / volume_um3
+        kupffer = self.kupffer_cells * c.kupffer_maximum_per_s / (c.kupffer_half_saturation_per_um3 + concentration) / volume_um3
         return np.array([kupffer] * (c.kupffer_maximum_per_s > 0) + list(c.sinks_per_s.values()))
 
     def _remaining(self, age_s: float) -> float:

@@ -36,6 +36,7 @@ UNITS = {
     "C": "degC",
 }
 _LONGEST_FIRST = sorted(UNITS, key=len, reverse=True)
+    "Bq": "Bq",
 
 
 def split_unit(name: str) -> tuple[str, str | None]:

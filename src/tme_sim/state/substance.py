@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from math import exp, log, pi, sqrt
 from typing import Literal
 
+from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import parameter
 
+AVOGADRO_PER_MOL = 6.02214076e23
 BOLTZMANN_J_PER_K = 1.380649e-23
 BODY_TEMPERATURE_K = 310.15
 WATER_VISCOSITY_PA_S = 0.692e-3  # 37 °C, literature row D03
-PA_PER_MMHG = 133.322
+PA_PER_MMHG = 133.322387415
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +53,35 @@ class Clearance:
     """How the body takes the particle out of plasma: compartments, a bi-exponential, or a measured curve."""
 
     model: Literal["compartments", "biexponential", "curve"] = parameter("which description of plasma is used")
-    kupffer_maximum_per_s: float = parameter("largest uptake rate of all Kupffer cells, in particles", default=0.0, at_least=0)
+    kupffer: Literal["rate", "capacity"] = parameter(
+        "what saturates: the rate of uptake, or the room that Kupffer cells have", default="rate"
+    )
+    kupffer_maximum_per_s: float = parameter("largest uptake rate of one Kupffer cell, in particles", default=0.0, at_least=0)
     kupffer_half_saturation_per_um3: float = parameter("plasma concentration at half of that rate", default=1.0, above=0)
+    kupffer_capacity: float | None = parameter(
+        "particles that fill one Kupffer cell; read where its room is what saturates", default=None, above=0
+    )
     sinks_per_s: dict[str, float] = parameter("rate constants of parallel, non-saturable sinks by name", default=dict)
+    size_exponent: float = parameter(
+        "n of the size classes: Kupffer cells and sinks take (d/mean d)^n times the mean rate",
+        default=0.0,
+        at_least=-6,
+        at_most=6,
+    )
+    renal_sieving: float = parameter(
+        "concentration in the kidney's filtrate over that in plasma, for a size far below the cut-off",
+        default=1.0,
+        at_least=0,
+        at_most=1,
+    )
+    opsonised_affinity: float = parameter(
+        "affinity for Kupffer cells (1/half-saturation) once opsonised, relative to at first", default=1.0, above=0, at_most=1e3
+    )
+    opsonisation_time_s: float = parameter("time constant of that rise, from the first dose on", default=1800.0, above=0)
+    repeat_acceleration: float = parameter(
+        "factor on Kupffer uptake that a dose leaves behind (accelerated blood clearance)", default=1.0, at_least=1, at_most=1e3
+    )
+    repeat_delay_s: float = parameter("time from a dose until then", default=345600.0, above=0)
     fast_fraction: float = parameter("bi-exponential: share of the dose in the fast phase", default=0.0, at_least=0, at_most=1)
     fast_half_life_s: float | None = parameter("bi-exponential: half-life of the fast phase", default=None, above=0)
     slow_half_life_s: float | None = parameter("bi-exponential: half-life of the slow phase", default=None, above=0)
@@ -61,15 +89,64 @@ class Clearance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Detachment:
+    """First-order loss of the label from the particle, by where the particle is."""
+
+    plasma_per_s: float = parameter("rate in blood", default=0.0, at_least=0)
+    organ_per_s: float = parameter("rate in Kupffer cells and the body's other sinks", default=0.0, at_least=0)
+    tissue_per_s: float = parameter("rate in the tumour outside cells", default=0.0, at_least=0)
+    cell_per_s: float = parameter("rate in endosomes", default=0.0, at_least=0)
+    lysosome_per_s: float = parameter("rate in lysosomes", default=0.0, at_least=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Label:
+    """What makes the particle visible, and what the body does with it once it has come off."""
+
+    name: str = parameter("isotope or dye, such as 89Zr, 64Cu, Cy7")
+    half_life_s: float | None = parameter("physical half-life of the isotope; null: does not decay", default=None, above=0)
+    activity_Bq: float = parameter("mean activity of one particle when injected", default=0.0, at_least=0, at_most=1e6)
+    detachment: Detachment = parameter("loss of the label from the particle")
+    fates_per_s: dict[str, float] = parameter(
+        "rates at which detached label leaves blood, by where it goes: bone, liver, thyroid, kidney, urine, bile", default=dict
+    )
+
+    def __post_init__(self) -> None:
+        if self.activity_Bq > 0 and self.half_life_s is None:
+            raise InputError("half_life_s", None, "an active label needs its isotope's half-life")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Nanoparticle:
     """A nanoparticle's card: size, mass, payload and how body, vessels and cells deal with it."""
 
-    hydrodynamic_diameter_um: float = parameter("hydrodynamic diameter", above=0.0005, at_most=2)
+    hydrodynamic_diameter_um: float = parameter("hydrodynamic diameter, mean of the particles", above=0.0005, at_most=2)
+    corona_shift_um: float = parameter(
+        "what blood proteins add to the hydrodynamic diameter; vessels, tissue and kidney see the sum",
+        default=0.0,
+        at_least=0,
+        at_most=0.2,
+    )
+    polydispersity_index: float = parameter(
+        "variance of the diameter over its squared mean; sizes are log-normal; 0: all alike", default=0.0, at_least=0, at_most=1
+    )
     core_diameter_um: float | None = parameter(
         "diameter of the dense core, which sets the mass; null: hydrodynamic", default=None, above=0, at_most=2
     )
-    density_g_per_mL: float = parameter("effective density of that sphere", above=0, at_most=25)
+    density_g_per_mL: float | None = parameter(
+        "effective density of that sphere; null: the mass is given by molar_mass", default=None, above=0, at_most=25
+    )
+    molar_mass_g_per_mol: float | None = parameter(
+        "molar mass of a whole particle; null: the mass follows from density and diameter", default=None, above=100
+    )
+    mass_error: float | None = parameter(
+        "relative standard error of the particle's mass and loading; null: not known", default=None, at_least=0, at_most=3
+    )
     drug_fraction: float = parameter("mass of drug per mass of particle", default=0.0, at_least=0, below=1)
+    iron_fraction: float = parameter("mass of iron per mass of particle", default=0.0, at_least=0, at_most=1)
+    gadolinium_fraction: float = parameter("mass of gadolinium per mass of particle", default=0.0, at_least=0, at_most=1)
+    polymer_fraction: float = parameter("mass of polymer per mass of particle", default=0.0, at_least=0, at_most=1)
+    label: Label | None = parameter("label for imaging; null: none", default=None)
     diffusivity_um2_per_s: float | None = parameter(
         "measured interstitial diffusivity; null: from size and matrix", default=None, above=0, at_most=1000
     )
@@ -84,6 +161,15 @@ class Nanoparticle:
     binding: Binding = parameter("binding to extracellular matrix")
     uptake: dict[str, Uptake] = parameter("uptake by kind of cell")
     release: Release = parameter("release of the payload")
+
+    def __post_init__(self) -> None:
+        if self.density_g_per_mL is not None and self.molar_mass_g_per_mol is not None:
+            told = "the mass is ambiguous: give density or molar_mass, and set the other to null"
+            raise InputError("molar_mass_g_per_mol", f"{self.molar_mass_g_per_mol:g} g/mol", told)
+        loaded = self.drug_fraction + self.iron_fraction + self.gadolinium_fraction + self.polymer_fraction
+        if loaded > 1 + 1e-9:
+            told = "drug, iron, gadolinium and polymer together are more than the particle"
+            raise InputError("polymer_fraction", f"{self.polymer_fraction:g}", f"{told}: {loaded:.4g} of its mass")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,12 +250,26 @@ def pore_convective_hindrance(ratio: float) -> float:
     return (1 - x) ** 2 * (1 + 3.867 * x - 1.907 * x**2 - 0.834 * x**3) / (1 + 1.867 * x - 0.741 * x**2)
 
 
+def diameter_in_blood_um(particle: Nanoparticle) -> float:
+    """Hydrodynamic diameter with its corona: what pores, fibres and glomeruli meet."""
+    return particle.hydrodynamic_diameter_um + particle.corona_shift_um
+
+
 def particle_mass_g(particle: Nanoparticle) -> float:
-    """m = ρ π d³/6, d the core's diameter where the card has one."""
+    """Mean mass, M/N_A or ρ π ⟨d³⟩/6 with d the core's diameter where the card has one; ⟨d³⟩ = d³ (1 + PDI)³ if log-normal."""
+    if particle.molar_mass_g_per_mol is not None:
+        return particle.molar_mass_g_per_mol / AVOGADRO_PER_MOL
+    if particle.density_g_per_mL is None:
+        raise InputError("nanoparticle.density", None, "the mass of a particle is needed: give density or molar_mass")
     diameter_um = particle.core_diameter_um or particle.hydrodynamic_diameter_um
-    return particle.density_g_per_mL * 1e-12 * pi * diameter_um**3 / 6
+    return particle.density_g_per_mL * 1e-12 * pi * (diameter_um * (1 + particle.polydispersity_index)) ** 3 / 6
+
+
+def drug_per_particle_g(particle: Nanoparticle) -> float:
+    """Mass of drug that a loaded particle holds."""
+    return particle_mass_g(particle) * particle.drug_fraction
 
 
 def drug_per_particle_amol(particle: Nanoparticle, molar_mass_g_per_mol: float) -> float:
     """Amount of drug that a loaded particle holds."""
-    return particle_mass_g(particle) * particle.drug_fraction / molar_mass_g_per_mol * 1e18
+    return drug_per_particle_g(particle) / molar_mass_g_per_mol * 1e18
