@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tme_sim.numerics.arrays import Integers, Reals, in_place, plain
-from tme_sim.numerics.binning import bins
-from tme_sim.numerics.binomial import Count, binomial
+from tme_sim.numerics.binning import Bins, bins
 from tme_sim.numerics.jit import kernel, parallel_kernel, prange
+from tme_sim.numerics.part import part
 from tme_sim.numerics.random import Key, bits, key_words, stream_of
 from tme_sim.numerics.threads import use_threads_for
 
@@ -26,6 +26,7 @@ def collect(
     footprint: ArrayLike,
     dt_s: float,
     key: Key,
+    binned: Bins | None = None,
 ) -> NDArray[Any]:
     """What each agent takes in `dt_s` from the amounts (components, voxels), which lose it in place; shape (agents, components).
 
@@ -33,26 +34,22 @@ def collect(
     takes a particle of voxel v at the rate CL_a/(f φ_v V). Of n counts, Binomial(n, 1 − exp(−Σ_a rate·dt)) go, shared by the
     ratio of clearances; real amounts lose the mean of that. Voxels with φ = 0 give nothing.
 
-    `amount` is int32, int64 or float64, the result int64 or float64. `agent_site` and `clearance_um3_per_s` are (agents,) in
+    binned: the agents' `bins`, where they are known. `amount` is int32, int64 or float64, the result int64 or float64. `agent_site` and `clearance_um3_per_s` are (agents,) in
     id order, `capacity` φ is (voxels,), `footprint` (sites, f) holds flat voxel indices, each voxel under one site only.
     Raises ValueError for a clearance, capacity or interval that is negative or not finite, and an agent or voxel off the lattice.
     """
     store = in_place("amount", amount, np.int32, np.int64, np.float64)
     clearance, phi, voxels = plain(clearance_um3_per_s, np.float64), plain(capacity, np.float64), plain(footprint, np.int64)
     _check(store, clearance, phi, voxels, dt_s)
-    start, order = bins(plain(agent_site, np.int64), voxels.shape[0])
+    start, order = binned or bins(plain(agent_site, np.int64), voxels.shape[0])
     if order.size != clearance.size:
         raise ValueError(f"clearance_um3_per_s {clearance.size} values: needs one for each of the {order.size} agents")
     sites = np.flatnonzero(np.diff(start))
     scale = dt_s / (voxels.shape[1] * voxel_volume_um3)
     use_threads_for(sites.size * voxels.shape[1] * store.shape[0])
     shape = (order.size, store.shape[0])
-    if store.dtype.kind == "f":
-        taken_amounts = np.zeros(shape)
-        _collect_amounts(store, sites, start, order, clearance, phi, voxels, scale, taken_amounts)
-        return taken_amounts
-    taken = np.zeros(shape, dtype=np.int64)
-    _collect_counts(store, sites, start, order, clearance, phi, voxels, scale, *key_words(key), taken)
+    taken: NDArray[Any] = np.zeros(shape, np.float64 if store.dtype.kind == "f" else np.int64)
+    _collect(store, sites, start, order, clearance, phi, voxels, scale, *key_words(key), taken)
     return taken
 
 
@@ -77,10 +74,10 @@ def _clearance_left(agents: Integers, clearance: Reals, left: Reals) -> float:
 
 
 @parallel_kernel
-def _collect_counts(
+def _collect(
     amount: NDArray[Any], sites: Integers, start: Integers, order: Integers,
     clearance: Reals, phi: Reals, footprint: Integers, scale: float,
-    k0: np.uint64, k1: np.uint64, taken: Integers,
+    k0: np.uint64, k1: np.uint64, taken: NDArray[Any],
 ) -> None:  # fmt: skip
     for chunk in prange((sites.size + CHUNK - 1) // CHUNK):
         for site in sites[chunk * CHUNK : (chunk + 1) * CHUNK]:
@@ -94,41 +91,20 @@ def _collect_counts(
                 for c in range(amount.shape[0]):
                     if amount[c, voxel] > 0:
                         stream = stream_of(k0, k1, c * amount.shape[1] + voxel)
-                        gone = binomial(np.int64(amount[c, voxel]), p, bits(stream, 0))
+                        gone = part(amount[c, voxel], p, bits(stream, 0))
                         amount[c, voxel] -= gone
                         _give(gone, agents, clearance, left, stream, c, taken)
 
 
 @kernel
 def _give(
-    gone: Count, agents: Integers, clearance: Reals, left: Reals,
-    stream: np.uint64, component: int, taken: Integers,
+    gone: Any, agents: Integers, clearance: Reals, left: Reals,
+    stream: np.uint64, component: int, taken: NDArray[Any],
 ) -> None:  # fmt: skip
-    """Shares a voxel's loss among its agents in id order: Binomial(what is left, clearance / clearance left)."""
+    """Shares a voxel's loss among its agents in id order: of what is left, clearance / (clearance left)."""
     for j in range(agents.size):
         if gone == 0:
             return
-        part = binomial(gone, clearance[agents[j]] / left[j] if left[j] > 0.0 else 0.0, bits(stream, j + 1))
-        taken[agents[j], component] += part
-        gone -= part
-
-
-@parallel_kernel
-def _collect_amounts(
-    amount: Reals, sites: Integers, start: Integers, order: Integers,
-    clearance: Reals, phi: Reals, footprint: Integers, scale: float,
-    taken: Reals,
-) -> None:  # fmt: skip
-    for chunk in prange((sites.size + CHUNK - 1) // CHUNK):
-        for site in sites[chunk * CHUNK : (chunk + 1) * CHUNK]:
-            agents = order[start[site] : start[site + 1]]
-            total = clearance[agents].sum()
-            for voxel in footprint[site]:
-                if phi[voxel] <= 0.0 or total <= 0.0:
-                    continue
-                p = -np.expm1(-total * scale / phi[voxel])
-                for c in range(amount.shape[0]):
-                    gone = amount[c, voxel] * p
-                    amount[c, voxel] -= gone
-                    for agent in agents:
-                        taken[agent, c] += gone * (clearance[agent] / total)
+        own = part(gone, clearance[agents[j]] / left[j] if left[j] > 0.0 else 0.0, bits(stream, j + 1))
+        taken[agents[j], component] += own
+        gone -= own

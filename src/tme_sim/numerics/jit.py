@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.extending import overload
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 prange = numba.prange
@@ -22,3 +23,8 @@ def kernel(function: Function) -> Function:
 def parallel_kernel(function: Function) -> Function:
     """Compile a module-level function whose `prange` loops run on the threads of `set_threads`."""
     return cast(Function, numba.njit(cache=True, error_model="numpy", parallel=True)(function))
+
+
+def by_type(function: Callable[..., Any]) -> Callable[[Function], Function]:
+    """Give `function` a compiled body that depends on its arguments' types: what is decorated takes these and returns it."""
+    return cast("Callable[[Function], Function]", overload(function, jit_options={"error_model": "numpy"}))

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tme_sim.numerics.random import Key
-from tme_sim.numerics.share import share
+from tme_sim.numerics.convert import convert
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state import substance
 from tme_sim.state.parameters import given
 from tme_sim.state.variables import FORMS
-
-LOADED, RELEASED = FORMS.index("loaded"), FORMS.index("released")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -29,7 +25,6 @@ class Release(Process):
     kinds: tuple[str, ...] = given("cell_kinds")
     pools: tuple[str, ...] = given("carrier_pools")
     drug_amol: float | None = given("drug_per_particle_amol", default=None)
-    _footprint: NDArray[np.int64] | None = field(default=None, init=False, repr=False)
 
     @property
     def reads(self) -> frozenset[str]:
@@ -45,64 +40,44 @@ class Release(Process):
         rates = self.release
         for pool in self.pools:
             home, name = pool.split(".", 1)
-            key = streams.key(pool)
-            if home == "body":
-                released = _release(state.body[name], 0, rates.plasma_per_s * dt_s, key)
-            elif home == "vessels":
-                released = _release(state.vessels[name], 1, rates.cell_per_s * dt_s, key)
-            else:
-                released = _release(state.fields[name], 1, rates.tissue_per_s * dt_s, key)
-            if self.drug_amol is not None and released is not None:
-                self._hand_over(state, home, self.drug_amol * released.sum(axis=0))
+            per_s = {"body": rates.plasma_per_s, "vessels": rates.cell_per_s}.get(home, rates.tissue_per_s)
+            if per_s > 0:
+                amount = getattr(state, home)[name]
+                forms = amount.reshape(1, len(FORMS), 1) if home == "body" else amount.reshape(len(amount), len(FORMS), -1)
+                released = convert(forms, -np.expm1(-per_s * dt_s), streams.key(pool))
+                if self.drug_amol is not None:
+                    self._hand_over(state, home, self.drug_amol * released)
         for kind in self.kinds:
             population = state.populations[kind]
-            for column, rate in (("cargo", rates.cell_per_s), ("lysosome", rates.lysosome_per_s)):
-                key = streams.key(kind, column)
-                released = _release(population[column], 2, rate * dt_s, key, population["id"][:, None])
-                if self.drug_amol is not None and released is not None:
-                    self._hand_over_in_cells(state, population["site"], self.drug_amol * released.sum(axis=1))
+            for column, per_s in (("cargo", rates.cell_per_s), ("lysosome", rates.lysosome_per_s)):
+                if per_s > 0:
+                    forms = np.moveaxis(population[column], 0, -1)
+                    released = convert(forms, -np.expm1(-per_s * dt_s), streams.key(kind, column), population["id"])
+                    if self.drug_amol is not None:
+                        self._hand_over_in_cells(state, population["site"], self.drug_amol * released)
 
-    def _hand_over(self, state: StateView, home: str, amol: Any) -> None:
+    def _hand_over(self, state: StateView, home: str, amol: NDArray[np.float64]) -> None:
         """Drug released outside cells: `amol` by voxel, by wall, or all that is in a pool of the body."""
         if home == "body":
             state.drug["waiting_amol"][...] += amol
-            state.drug["released_amol"][-1] += amol
+            state.drug["released_amol"][-1] += amol.item()
             return
         source = state.fields["drug_source_amol"]
         if home == "vessels":
-            amol = np.bincount(state.vessels["voxel"], amol, source.size)
-        added = np.asarray(amol, np.float64).reshape(source.shape)
+            amol = np.asarray(np.bincount(state.vessels["voxel"], amol, source.size), np.float64)
+        added = amol.reshape(source.shape)
         source += added
-        self._tally(state, added)
+        self._tally(state, state.lattice.planes, added)
 
     def _hand_over_in_cells(self, state: StateView, site: NDArray[np.int64], amol: NDArray[np.float64]) -> None:
-        if self._footprint is None:
-            self._footprint = state.lattice.footprint()
-        source = state.fields["drug_source_in_cells_amol"]
-        voxels = self._footprint[site]
-        share_amol = np.broadcast_to(amol[:, None] / voxels.shape[1], voxels.shape)
-        added = np.asarray(np.bincount(voxels.ravel(), share_amol.ravel(), source.size), np.float64).reshape(source.shape)
-        source += added
-        self._tally(state, added)
+        """Evenly over the voxels of the cells' sites."""
+        lattice = state.lattice
+        by_site = np.asarray(np.bincount(site, amol, lattice.n_sites), np.float64).reshape(lattice.sites)
+        z, y, x, r = *lattice.sites, lattice.refinement
+        source = state.fields["drug_source_in_cells_amol"].reshape(z, r, y, r, x, r)
+        source += by_site[:, None, :, None, :, None] / r**3
+        self._tally(state, [slice(p.first_plane, p.first_plane + p.planes) for p in lattice.patches], by_site)
 
-    def _tally(self, state: StateView, amol: NDArray[np.float64]) -> None:
-        for patch, planes in enumerate(state.lattice.planes):
-            state.drug["released_amol"][patch] += amol[planes].sum()
-
-
-def _release(
-    amount: NDArray[Any], form_axis: int, rate_dt: float, key: Key, ids: NDArray[np.int64] | None = None
-) -> NDArray[Any] | None:
-    """Release in place; returns what was, without the axis of forms, or None at no rate."""
-    if rate_dt == 0:
-        return None
-    forms = np.moveaxis(amount, form_axis, 0)
-    loaded = np.atleast_1d(forms[LOADED])
-    held = np.nonzero(loaded)
-    entity = np.ravel_multi_index(held, loaded.shape) if ids is None else ids[held[0], 0] * loaded.shape[1] + held[1]
-    released: NDArray[Any] = np.zeros_like(loaded)
-    released[held] = share(loaded[held], -np.expm1(-rate_dt), key, entity)
-    released = released.reshape(np.shape(forms[LOADED]))
-    forms[LOADED] -= released
-    forms[RELEASED] += released
-    return released
+    def _tally(self, state: StateView, planes: list[slice], amol: NDArray[np.float64]) -> None:
+        for patch, at in enumerate(planes):
+            state.drug["released_amol"][patch] += amol[at].sum()

@@ -4,18 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tme_sim.numerics.binning import Bins, bins
 from tme_sim.numerics.collect import collect
-from tme_sim.numerics.share import share, split
+from tme_sim.numerics.turnover import Rates, turn_over
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state import substance
+from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import given
 from tme_sim.state.state import State
 from tme_sim.state.variables import FORMS, ROUTES
+
+
+class Static:
+    """What follows from the lattice, and from where cells are as long as they stay there."""
+
+    def __init__(self, lattice: Lattice) -> None:
+        self.footprint = lattice.footprint()
+        self.patch_of_site = lattice.patch_of_site(np.arange(lattice.n_sites))
+        self._bins: dict[str, tuple[NDArray[np.int64], Bins]] = {}
+
+    def bins(self, kind: str, site: NDArray[np.int64]) -> Bins:
+        """Those of the last time, if nobody has moved."""
+        if kind not in self._bins or not np.array_equal(self._bins[kind][0], site):
+            self._bins[kind] = site.copy(), bins(site, len(self.footprint))
+        return self._bins[kind][1]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -28,7 +44,7 @@ class Uptake(Process):
 
     uptake: Mapping[str, substance.Uptake] = given("nanoparticle.uptake")
     kinds: tuple[str, ...] = given("cell_kinds")
-    _footprint: NDArray[np.int64] | None = field(default=None, init=False, repr=False)
+    _static: Static | None = field(default=None, init=False, repr=False)
 
     @property
     def reads(self) -> frozenset[str]:
@@ -48,72 +64,35 @@ class Uptake(Process):
                 population.columns[column] = state.empty_cargo(len(population))
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
-        if self._footprint is None:
-            self._footprint = state.lattice.footprint()
-        accessible = state.fields["accessible_fraction"].ravel()
-        self._give_back(state, accessible, dt_s, streams)
-        self._take_up(state, accessible, dt_s, streams)
-
-    def _take_up(self, state: StateView, accessible: NDArray[np.float64], dt_s: float, streams: Streams) -> None:
-        assert self._footprint is not None
-        cells = [state.populations[kind] for kind in self.kinds]
-        if not cells:
-            return
-        clearance = [self._clearance(self.uptake[kind], population) for kind, population in zip(self.kinds, cells, strict=True)]
+        """What cells hold turns over first; then they take up."""
+        lattice, accessible = state.lattice, state.fields["accessible_fraction"].ravel()
+        static = self._static = self._static or Static(lattice)
         free = state.fields["nanoparticle"].reshape(len(ROUTES) * len(FORMS), -1)
-        taken = collect(
-            free,
-            np.concatenate([population["site"] for population in cells]),
-            np.concatenate(clearance),
-            accessible,
-            state.lattice.voxel_um3,
-            self._footprint,
-            dt_s,
-            streams.key("take up"),
-        )
-        start = 0
-        for population in cells:
-            stop = start + len(population["site"])
-            population["cargo"][...] += taken[start:stop].reshape(-1, len(ROUTES), len(FORMS))
-            start = stop
-
-    def _clearance(self, uptake: substance.Uptake, population: Mapping[str, NDArray[Any]]) -> NDArray[np.float64]:
-        held = population["cargo"].sum(axis=(1, 2)) + population["lysosome"].sum(axis=(1, 2))
-        return np.asarray(uptake.clearance_um3_per_s * np.clip(1 - held / uptake.saturation, 0, 1))
-
-    def _give_back(self, state: StateView, accessible: NDArray[np.float64], dt_s: float, streams: Streams) -> None:
-        """Degradation, then maturation and exocytosis into the footprint's accessible volume: exact first-order steps."""
-        assert self._footprint is not None
-        free = state.fields["nanoparticle"].reshape(len(ROUTES) * len(FORMS), -1)
+        clearance, sites = [], []
         for kind in self.kinds:
-            uptake, population = self.uptake[kind], state.populations[kind]
+            card, population = self.uptake[kind], state.populations[kind]
             ids, site = population["id"], population["site"]
-            endosome, lysosome = (population[name].reshape(len(ids), -1) for name in ("cargo", "lysosome"))
-            cell, part, amount, entity = _held(lysosome, ids)
-            degraded = share(amount, -np.expm1(-uptake.degradation_per_s * dt_s), streams.key(kind, "degrade"), entity)
-            lysosome[cell, part] -= degraded
-            tally = state.ledger.degraded.reshape(len(state.ledger.degraded), -1)
-            np.add.at(tally, (state.lattice.patch_of_site(site)[cell], part), degraded)
-
-            cell, part, amount, entity = _held(endosome, ids)
-            voxels = self._footprint[site[cell]]
-            volume = accessible[voxels]
-            open_to = volume.sum(axis=1) > 0
-            exits = np.stack([uptake.exocytosis_per_s * open_to, np.full(len(cell), uptake.maturation_per_s)], axis=1)
-            rate = exits.sum(axis=1)
-            leaving = share(amount, -np.expm1(-rate * dt_s), streams.key(kind, "leave"), entity)
-            exits[rate == 0] = 1  # nothing leaves such a cell; split only needs somewhere to put zero
-            out, matured = split(leaving, exits, streams.key(kind, "way"), entity).T
-            endosome[cell, part] -= leaving
-            lysosome[cell, part] += matured
-            volume[~open_to] = 1
-            spread = split(out, volume, streams.key(kind, "place"), entity)
-            np.add.at(free, (part[:, None], voxels), spread.astype(free.dtype, copy=False))
-
-
-def _held(
-    cargo: NDArray[Any], ids: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any], NDArray[np.int64]]:
-    """What is held, sparsely: row, component, amount, and an entity number from the stable id, whatever the rows' order."""
-    cell, part = np.nonzero(cargo)
-    return cell, part, cargo[cell, part], ids[cell] * cargo.shape[1] + part
+            decayed, held = turn_over(
+                population["cargo"].reshape(len(ids), len(free)),
+                population["lysosome"].reshape(len(ids), len(free)),
+                free,
+                static.bins(kind, site),
+                ids,
+                static.footprint,
+                accessible,
+                static.patch_of_site,
+                Rates(card.exocytosis_per_s, card.maturation_per_s, card.degradation_per_s),
+                dt_s,
+                streams.key(kind, "turn over"),
+            )
+            tally = state.ledger.degraded
+            tally += decayed.reshape(tally.shape)
+            clearance.append(card.clearance_um3_per_s * np.clip(1 - held / card.saturation, 0, 1))
+            sites.append(site)
+        if sites:
+            site = np.concatenate(sites)
+            args = (np.concatenate(clearance), accessible, lattice.voxel_um3, static.footprint, dt_s, streams.key("take up"))
+            taken = collect(free, site, *args, binned=static.bins("all", site))
+            for kind, part in zip(self.kinds, np.split(taken, np.cumsum([len(s) for s in sites])), strict=False):
+                cargo = state.populations[kind]["cargo"]
+                cargo += part.reshape(cargo.shape)
