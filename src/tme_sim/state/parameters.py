@@ -17,7 +17,9 @@ UNITS = {
     "um2": "um**2",
     "um3": "um**3",
     "per_um": "1/um",
+    "per_um2": "1/um**2",
     "per_um3": "1/um**3",
+    "per_um2_s": "1/um**2/s",
     "um_per_s": "um/s",
     "um2_per_s": "um**2/s",
     "um3_per_s": "um**3/s",
@@ -34,9 +36,9 @@ UNITS = {
     "mmHg_per_um": "mmHg/um",
     "Pa_s": "Pa*s",
     "C": "degC",
+    "Bq": "Bq",
 }
 _LONGEST_FIRST = sorted(UNITS, key=len, reverse=True)
-    "Bq": "Bq",
 
 
 def split_unit(name: str) -> tuple[str, str | None]:
