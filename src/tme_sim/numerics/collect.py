@@ -34,7 +34,8 @@ def collect(
     takes a particle of voxel v at the rate CL_a/(f φ_v V). Of n counts, Binomial(n, 1 − exp(−Σ_a rate·dt)) go, shared by the
     ratio of clearances; real amounts lose the mean of that. Voxels with φ = 0 give nothing.
 
-    binned: the agents' `bins`, where they are known. `amount` is int32, int64 or float64, the result int64 or float64. `agent_site` and `clearance_um3_per_s` are (agents,) in
+    binned: the agents' `bins`, where they are known. `amount` is int32, int64 or float64, the result int64 or
+    float64. `agent_site` and `clearance_um3_per_s` are (agents,) in
     id order, `capacity` φ is (voxels,), `footprint` (sites, f) holds flat voxel indices, each voxel under one site only.
     Raises ValueError for a clearance, capacity or interval that is negative or not finite, and an agent or voxel off the lattice.
     """

@@ -23,11 +23,13 @@ def share(amount: ArrayLike, p: ArrayLike, key: Key, entity: ArrayLike | None = 
     index. Raises ValueError for a p outside [0, 1] or not finite, and for a negative count.
     """
     amounts, chance = np.asarray(amount), np.asarray(p, dtype=np.float64)
-    _check("p", chance, (chance >= 0.0) & (chance <= 1.0), "must lie between 0 and 1")
+    if chance.size and not (chance.min() >= 0.0 and chance.max() <= 1.0):
+        _check("p", chance, (chance >= 0.0) & (chance <= 1.0), "must lie between 0 and 1")
     shape = np.broadcast_shapes(amounts.shape, chance.shape, () if entity is None else np.shape(entity))
     if not np.issubdtype(amounts.dtype, np.integer):
         return np.asarray(np.broadcast_to(amounts, shape) * chance, dtype=amounts.dtype)
-    _check("amount", amounts, amounts >= 0, "a count cannot be negative")
+    if amounts.size and amounts.min() < 0:
+        _check("amount", amounts, amounts >= 0, "a count cannot be negative")
     out = np.empty(shape, dtype=np.int64)
     counts, chances = _flat(amounts, shape, np.int64), _flat(chance, shape, np.float64)
     use_threads_for(out.size)
@@ -44,26 +46,26 @@ def split(amount: ArrayLike, weights: ArrayLike, key: Key, entity: ArrayLike | N
     negative count.
     """
     amounts, weight = np.asarray(amount), np.asarray(weights, dtype=np.float64)
-    _check("weights", weight, np.isfinite(weight) & (weight >= 0.0), "must be finite and not negative")
+    total = weight.sum(axis=-1)
+    if weight.size and not (weight.min() >= 0.0 and np.isfinite(total).all()):
+        _check("weights", weight, np.isfinite(weight) & (weight >= 0.0), "must be finite and not negative")
     shape = np.broadcast_shapes(amounts.shape, weight.shape[:-1], () if entity is None else np.shape(entity))
     amounts = np.broadcast_to(amounts, shape)
-    weight = np.broadcast_to(weight, (*shape, weight.shape[-1]))
-    still_left = np.cumsum(weight[..., ::-1], axis=-1)[..., ::-1]
-    _check("amount", amounts, (amounts == 0) | (weight > 0.0).any(axis=-1), "has no weight to go to")
-    chance = np.divide(weight, still_left, out=np.zeros_like(weight), where=still_left > 0.0)
+    if not (total > 0.0).all():
+        _check("amount", amounts, (amounts == 0) | (total > 0.0), "has no weight to go to")
     if np.issubdtype(amounts.dtype, np.integer):
-        return _split_integers(amounts, chance, key, entity)
-    total = still_left[..., :1]
-    fraction = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0.0)
-    return np.asarray(amounts[..., None] * fraction, dtype=amounts.dtype)
+        return _split_integers(amounts, np.broadcast_to(weight, (*shape, weight.shape[-1])), key, entity)
+    per_weight = np.divide(amounts, total, out=np.zeros(shape), where=total > 0.0)
+    return np.asarray(per_weight[..., None] * weight, dtype=amounts.dtype)
 
 
-def _split_integers(amounts: NDArray[Any], chance: Reals, key: Key, entity: ArrayLike | None) -> NDArray[Any]:
-    _check("amount", amounts, amounts >= 0, "a count cannot be negative")
-    parts = np.zeros(chance.shape, dtype=np.int64)
-    rows = (-1, chance.shape[-1])
+def _split_integers(amounts: NDArray[Any], weight: Reals, key: Key, entity: ArrayLike | None) -> NDArray[Any]:
+    if amounts.size and amounts.min() < 0:
+        _check("amount", amounts, amounts >= 0, "a count cannot be negative")
+    parts = np.zeros(weight.shape, dtype=np.int64)
+    rows = (-1, weight.shape[-1])
     counts = _flat(amounts, amounts.shape, np.int64)
-    _split_counts(counts, plain(chance).reshape(rows), _entities(entity, amounts.shape), *key_words(key), parts.reshape(rows))
+    _split_counts(counts, plain(weight).reshape(rows), _entities(entity, amounts.shape), *key_words(key), parts.reshape(rows))
     return parts.astype(amounts.dtype, copy=False)
 
 
@@ -90,11 +92,19 @@ def _share_counts(amount: Integers, p: Reals, entity: Integers, k0: np.uint64, k
 
 
 @kernel
-def _split_counts(amount: Integers, chance: Reals, entity: Integers, k0: np.uint64, k1: np.uint64, out: Integers) -> None:
+def _split_counts(amount: Integers, weight: Reals, entity: Integers, k0: np.uint64, k1: np.uint64, out: Integers) -> None:
+    still_left = np.empty(weight.shape[1])
     for i in range(amount.size):
+        if amount[i] == 0:
+            continue
+        total = 0.0
+        for part in range(weight.shape[1] - 1, -1, -1):
+            total += weight[i, part]
+            still_left[part] = total
         left, stream = amount[i], stream_of(k0, k1, entity[i])
-        for part in range(chance.shape[1]):
+        for part in range(weight.shape[1]):
             if left == 0:
                 break
-            out[i, part] = binomial(left, chance[i, part], bits(stream, part))
-            left -= out[i, part]
+            if weight[i, part] > 0.0:
+                out[i, part] = binomial(left, weight[i, part] / still_left[part], bits(stream, part))
+                left -= out[i, part]
