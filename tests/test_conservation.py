@@ -41,7 +41,7 @@ def test_thousands_of_steps_of_everything_balance(simulate, number, steps):
     assert state.tick == steps
     assert worst <= (0 if number == "stochastic" else RELATIVE_TOLERANCE)
     terms = whole_body(state)
-    assert all(terms.values()), terms
+    assert all(amount for name, amount in terms.items() if name != "washed_out"), terms
     if number == "stochastic":
         assert sum(terms.values()) == 10**14
 

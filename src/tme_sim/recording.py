@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tme_sim.files.run_store import RunStore
 from tme_sim.state.drug import drug_terms
-from tme_sim.state.ledger import audit, lattice_amounts, whole_body
+from tme_sim.state.ledger import GONE, audit, lattice_amounts, whole_body
 from tme_sim.state.population import Population
 from tme_sim.state.state import State, flatten
 from tme_sim.state.variables import FORMS, ROUTES, VARIABLES
@@ -126,7 +126,7 @@ def series_rows(state: State, time_s: float) -> list[dict[str, Any]]:
     for name, pool in state.body.pools.items():
         for form, value in zip(FORMS, pool.tolist(), strict=True):
             add("body", name, "all", form, "amount", value)
-    tallies = {name: getattr(state.ledger, name) for name in ("entered", "returned", "degraded")}
+    tallies = {name: getattr(state.ledger, name) for name in ("entered", "returned", *GONE)}
     for compartment, amounts in lattice_amounts(state).items():
         _add_lattice(add, state, compartment, "amount", amounts)
     for quantity, amounts in tallies.items():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from tme_sim.processes.transport import FEW, VELOCITY, Transport
+from tme_sim.processes.transport import FEW, FLOW, VELOCITY, Transport
 from tme_sim.state.errors import InputError
 from tme_sim.state.lattice import Patch
 from tme_sim.state.variables import FORMS, ROUTES
@@ -103,6 +103,7 @@ def test_many_parts_are_taken_by_super_time_stepping_and_few_are_not(make_state,
 def carried(make_state, number="continuum"):
     state = make_state((1, 1, 60), number, accessible=np.full((1, 1, 60), 0.1))
     state.fields["nanoparticle"][1, 0, 0, 0, 10] = 10_000
+    state.fields |= {name: np.zeros(state.lattice.voxels) for name in FLOW[1:]}
     state.fields[VELOCITY] = np.zeros((3, 1, 1, 60))
     state.fields[VELOCITY][2] = 0.02
     return state
@@ -113,7 +114,7 @@ def test_flow_carries_particles_at_its_velocity_over_the_accessible_volume(make_
     """10 voxels in 15 × 10 × 0.1/(0.5 × 0.02) s; the mean of a random walk with drift is exact, its variance 2 D t and more."""
     state = carried(make_state, number)
     flow = Transport(diffusivity_um2_per_s=0.1, retardation=0.5, has_flow=True)
-    assert flow.reads == {"fields.accessible_fraction", f"fields.{VELOCITY}"}
+    assert flow.reads == {"fields.accessible_fraction", *(f"fields.{name}" for name in FLOW)}
     advance(state, flow, 60, 25)
     field = state.fields["nanoparticle"][1, 0, 0, 0].astype(float)
     x = np.arange(60)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.analysis.profiles import Tissue, holds_vessel, profile
-from tme_sim.state.ledger import lattice_amounts, whole_body
+from tme_sim.state.ledger import GONE, lattice_amounts, whole_body
 from tme_sim.state.state import State
 from tme_sim.state.variables import FORMS, ROUTES
 
@@ -128,7 +128,7 @@ def where_by_route(state: State) -> list[dict[str, Any]]:
                 "percent_id": _percent(float(by_route.sum()), injected),
             }
         )
-    for name in [*state.body.pools, "degraded"]:
+    for name in [*state.body.pools, *GONE]:
         amount = float(whole_body(state)[name])
         rows.append({"where": name, **dict.fromkeys(ROUTES), "total": amount, "percent_id": _percent(amount, injected)})
     return rows

@@ -11,6 +11,7 @@ from scipy.ndimage import distance_transform_edt
 
 from tme_sim.files.run_folder import RunFolder
 from tme_sim.numerics.distance import distance_to_cylinders, spread
+from tme_sim.state.ledger import GONE
 
 Floats = NDArray[np.float64]
 
@@ -28,13 +29,13 @@ UM3_PER_MM3 = 1e9
 def amounts(run: RunFolder) -> pd.DataFrame:
     """Carriers over time in the whole body: time_s, compartment, route (`all` in the body's pools), amount, percent_id.
 
-    Lattice terms are weighted by their patch's copies, both forms are added up, `degraded` is what the tissue has degraded;
+    Lattice terms are weighted by their patch's copies, both forms are added up, `degraded` and `washed_out` are what is gone;
     percent_id is of all that the run injects. Raises InputError where the run kept no series.
     """
     series = run.series
-    degraded = series["quantity"] == "degraded"
-    kept = series[(series["quantity"] == "amount") | degraded].copy()
-    kept.loc[degraded, "compartment"] = "degraded"
+    gone = series["quantity"].isin(GONE)
+    kept = series[(series["quantity"] == "amount") | gone].copy()
+    kept.loc[gone, "compartment"] = kept.loc[gone, "quantity"]
     kept["amount"] = kept["value"] * kept["patch"].map(copies(run))
     total = kept.groupby(["time_s", "compartment", "route"], sort=False)["amount"].sum().reset_index()
     total["percent_id"] = 100 * total["amount"] / max(injected(run), 1e-300)

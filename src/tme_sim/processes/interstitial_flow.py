@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tme_sim.numerics.faces import OPEN, Faces
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state.lattice import Lattice
+from tme_sim.state.outflow import FIELDS
 from tme_sim.state.parameters import given, parameter
 from tme_sim.state.pores import driving_pressure_mmHg, gap_filtration_um3_per_mmHg_s
 from tme_sim.state.state import State
@@ -20,6 +21,7 @@ from tme_sim.state.substance import Matrix
 
 Reals = NDArray[np.float64]
 UM3_PER_ML = 1e12
+PRESSURE, VELOCITY = "interstitial_pressure_mmHg", "interstitial_velocity_um_per_s"
 
 
 def sphere_pressure(alpha: float, radius: ArrayLike) -> Reals:
@@ -58,6 +60,9 @@ class InterstitialFlow(Process):
     Lp S is that of the perfused wall and of the gaps in it. Every patch is a box cut out of a spherical tumour, its centre at
     the patch's radial position on the outward axis +x: its faces hold the pressure that the sphere has there, with the Lp S/V of
     the whole lattice. Voxels outside the tumour hold edge_pressure. Velocities between patches are 0.
+
+    Fluid leaves the tumour, or enters it, through the faces of each patch and where tissue borders on voxels outside; lymph
+    drains it where p > p_lymph. These flows are kept per voxel, for whatever the fluid carries.
     """
 
     vessel_pressure_mmHg: float = parameter("pressure in the vessels, p_v", at_least=0, at_most=150)
@@ -81,18 +86,19 @@ class InterstitialFlow(Process):
 
     @property
     def writes(self) -> frozenset[str]:
-        return frozenset({"fields.interstitial_pressure_mmHg", "fields.interstitial_velocity_um_per_s"})
+        return frozenset({f"fields.{name}" for name in (PRESSURE, VELOCITY, *FIELDS)})
 
     def prepare(self, state: State, random: Callable[[str], np.random.Generator]) -> None:
         """At rest, at the pressure at which nothing leaks, until the first step: a gap that acts before it only diffuses."""
         at_rest = np.where(state.fields["inside"] > 0, self._driving_mmHg, self.edge_pressure_mmHg)
-        state.fields["interstitial_pressure_mmHg"] = at_rest
-        state.fields["interstitial_velocity_um_per_s"] = np.zeros((3, *state.lattice.voxels))
+        state.fields[PRESSURE] = at_rest
+        state.fields[VELOCITY] = np.zeros((3, *state.lattice.voxels))
+        state.fields |= {name: np.zeros(state.lattice.voxels) for name in FIELDS}
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         if dt_s == 0:
             return
-        pressure, lattice = state.fields["interstitial_pressure_mmHg"], state.lattice
+        pressure, lattice = state.fields[PRESSURE], state.lattice
         self._balance = balance = self._balance or self._prepare_balance(state, streams.process)
         leak = self._leak_per_mmHg_s(state)
         edges = self._edge_mmHg(lattice, state.fields["inside"] * leak, state.fields["inside"])
@@ -100,9 +106,13 @@ class InterstitialFlow(Process):
         for faces, planes, edge in zip(balance.faces, lattice.planes, edges, strict=True):
             source[planes] += faces.inflow_at_edge(edge)
         balance.solve(pressure, leak + self.lymph_per_mmHg_s, source, state.time_s)
-        velocity = state.fields["interstitial_velocity_um_per_s"]
+        velocity, inside = state.fields[VELOCITY], state.fields["inside"] > 0
+        out, into = (state.fields[name] for name in FIELDS)
+        np.maximum(self.lymph_per_mmHg_s * (pressure - self.lymph_pressure_mmHg) * inside, 0.0, out=out)
+        into[...] = 0.0
         for faces, planes, edge in zip(balance.faces, lattice.planes, edges, strict=True):
-            self._flow(pressure[planes], faces, edge, lattice.voxel_um, velocity[:, planes])
+            arrays = pressure[planes], inside[planes], velocity[:, planes], out[planes], into[planes]
+            self._flow(faces, edge, lattice.voxel_um, *arrays)
         velocity[0, [b - 1 for b in lattice.blocked_z]] = 0.0
 
     @property
@@ -122,7 +132,7 @@ class InterstitialFlow(Process):
         outside = state.fields["inside"] == 0
         return SteadyField(
             name,
-            "interstitial_pressure_mmHg",
+            PRESSURE,
             state.lattice,
             self._conductivity,
             state.time_s,
@@ -163,9 +173,20 @@ class InterstitialFlow(Process):
             found.append([(on(low), on(high)) for low, high in radii])
         return found
 
-    def _flow(self, pressure: Reals, faces: Faces, edge: list[tuple[Reals, Reals]], voxel_um: float, velocity: Reals) -> None:
-        """Fills v (3, z, y, x) through each voxel's upper faces."""
+    def _flow(
+        self, faces: Faces, edge: list[tuple[Reals, Reals]], voxel_um: float,
+        pressure: Reals, inside: NDArray[np.bool_], velocity: Reals, out: Reals, into: Reals,
+    ) -> None:  # fmt: skip
+        """Fills v (3, z, y, x) through each voxel's upper faces; adds what passes the tumour's bounds to `out` and `into`."""
         for axis in range(3):
-            p, v, g = (np.moveaxis(array, axis, 0) for array in (pressure, velocity[axis], faces.arrays[axis]))
-            v[:-1] = self._conductivity / voxel_um * (p[:-1] - p[1:])
-            v[-1] = g[-1] * voxel_um * (p[-1] - edge[axis][1])
+            g, (low, high) = np.moveaxis(faces.arrays[axis], axis, 0), edge[axis]
+            p, tumor, leaves, enters = (np.moveaxis(array, axis, 0) for array in (pressure, inside, out, into))
+            through = np.empty_like(g)
+            through[1:-1] = self._conductivity / voxel_um * (p[:-1] - p[1:])
+            through[0], through[-1] = g[0] * voxel_um * (low - p[0]), g[-1] * voxel_um * (p[-1] - high)
+            np.moveaxis(velocity[axis], axis, 0)[...] = through[1:]
+            rise = np.diff(tumor.astype(np.int8), axis=0, prepend=0, append=0)  # 1 where the tumour begins, -1 where it ends
+            outward = -rise * through / voxel_um
+            for bound in (outward[:-1] * (rise[:-1] > 0), outward[1:] * (rise[1:] < 0)):
+                leaves += np.maximum(bound, 0.0)
+                enters -= np.minimum(bound, 0.0)

@@ -23,24 +23,31 @@ if TYPE_CHECKING:
 RELATIVE_TOLERANCE = 1e-12
 """Of real amounts (float64 fields); integers balance exactly."""
 
+GONE = ("degraded", "washed_out")
+"""Tallies of what is neither on the lattice nor in the body any more."""
+
 Amount = NDArray[Any]
 
 
 @dataclass
 class Ledger:
-    """Tallies that no array of the state holds. Shapes: injected (form,); the others (patch, route, form), per patch instance."""
+    """Tallies that no array of the state holds. Shapes: injected (form,); the others (patch, route, form), per patch instance.
+
+    washed_out: what the interstitial fluid carried out of the tumour, to the tissue around it or into lymph.
+    """
 
     injected: Amount
     entered: Amount
     returned: Amount
     degraded: Amount
-    _arrays: tuple[str, ...] = field(default=("injected", "entered", "returned", "degraded"), repr=False)
+    washed_out: Amount
+    _arrays: tuple[str, ...] = field(default=("injected", "entered", "returned", *GONE), repr=False)
 
     @classmethod
     def empty(cls, patches: int, dtype: type) -> Ledger:
         """Nothing has happened yet."""
-        shape = (patches, len(ROUTES), len(FORMS))
-        return cls(np.zeros(len(FORMS), dtype), np.zeros(shape, dtype), np.zeros(shape, dtype), np.zeros(shape, dtype))
+        by_route: Amount = np.zeros((4, patches, len(ROUTES), len(FORMS)), dtype)
+        return cls(np.zeros(len(FORMS), dtype), *by_route)
 
     @property
     def arrays(self) -> dict[str, Amount]:
@@ -95,8 +102,7 @@ def whole_body(state: State) -> dict[str, float | int]:
     terms: dict[str, float | int] = {name: _sum(pool) for name, pool in state.body.pools.items()}
     for name, amounts in lattice_amounts(state).items():
         terms[name] = _weighted(amounts, copies)
-    terms["degraded"] = _weighted(state.ledger.degraded, copies)
-    return terms
+    return terms | {name: _weighted(state.ledger.arrays[name], copies) for name in GONE}
 
 
 def audit(state: State, finite: Callable[[Any], Any] = np.isfinite) -> float:
@@ -113,7 +119,7 @@ def audit(state: State, finite: Callable[[Any], Any] = np.isfinite) -> float:
             raise ModelError(f"ledger: {name} holds {value} carriers at tick {state.tick}")
     residual = 0.0
     held = sum(lattice_amounts(state).values(), np.zeros_like(ledger.entered)).sum(axis=2)
-    entered, gone = ledger.entered.sum(axis=2), (ledger.returned + ledger.degraded).sum(axis=2)
+    entered, gone = ledger.entered.sum(axis=2), (ledger.returned + ledger.degraded + ledger.washed_out).sum(axis=2)
     for patch, route in np.ndindex(*entered.shape):
         where = f"route {ROUTES[route]} of patch {state.lattice.patches[patch].name}"
         total = (held[patch, route] + gone[patch, route]).item()

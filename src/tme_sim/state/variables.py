@@ -23,6 +23,8 @@ VARIABLES: dict[str, tuple[str, str]] = {
         "um/s",
         "superficial fluid velocity through each voxel's +z, +y, +x face (3, z, y, x), at the far end out of the lattice",
     ),
+    "fields.tumor_outflow_per_s": ("1/s", "fluid per tissue volume that leaves the tumour here, lymph included (z, y, x)"),
+    "fields.tumor_inflow_per_s": ("1/s", "fluid per tissue volume that enters the tumour here, through a patch's face (z, y, x)"),
     "fields.drug_mM": ("mM", "free concentration of released drug in the extracellular space (z, y, x)"),
     "fields.drug_bound_amol": ("amol", "released drug bound outside cells (z, y, x)"),
     "fields.drug_in_cells_amol": ("amol", "released drug in cells (z, y, x)"),

@@ -14,6 +14,7 @@ import pandas as pd
 from tme_sim.analysis.profiles import FEWEST_VOXELS, Floats, Profile, amounts, carriers_per_cell, penetration
 from tme_sim.files.run_folder import RunFolder
 from tme_sim.state.errors import InputError
+from tme_sim.state.ledger import GONE
 from tme_sim.state.variables import ROUTES
 from tme_sim.views.palette import FAINT, GRID, INK, PAPER, color_of
 from tme_sim.views.words import name, number
@@ -97,7 +98,8 @@ def body(run: RunFolder) -> Figure | None:
     table = amounts(run)
     total = table.pivot_table("percent_id", "time_s", "compartment", "sum", sort=False)
     tumor = [column for column in total.columns if column in _in_tumor(table)]
-    shown = total.drop(columns=[*tumor, "degraded"], errors="ignore")
+    hidden = ("degraded",) if total["washed_out"].any() else GONE
+    shown = total.drop(columns=[*tumor, *hidden])
     shown["tumor"] = total[tumor].sum(axis=1)
     shown = shown[total.sum(axis=1) > 0]
     caption = "Blood plasma, organs and the tumour, in % of all that is injected; the tumour counts what it has not degraded."
@@ -279,7 +281,7 @@ def _in_tumor(table: pd.DataFrame) -> list[str]:
     """Compartments of the tumour that hold carriers, in order."""
     lattice = table.loc[table["route"] != "all", "compartment"].unique().tolist()
     known = [part for part in TUMOR_ORDER if part in lattice]
-    return known + [part for part in lattice if part not in known and part != "degraded"]
+    return known + [part for part in lattice if part not in (*known, *GONE)]
 
 
 def _canvas(right: float, top: float = 0.96, bottom: float = 0.15) -> tuple[Canvas, Axes]:

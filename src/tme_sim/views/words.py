@@ -17,6 +17,7 @@ _NAMES = {
     "kupffer": "Kupffer cells (liver)",
     "liver_endothelium": "liver endothelium",
     "elsewhere": "elsewhere",
+    "washed_out": "washed out of the tumour",
     "tumor": "tumour",
     "plasma": "blood plasma",
     "gap": "gaps",
