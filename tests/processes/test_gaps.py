@@ -6,15 +6,18 @@ from math import log, pi
 
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tme_sim.processes.gaps import Gaps
+from tme_sim.state.errors import InputError
 from tme_sim.state.ledger import RELATIVE_TOLERANCE, audit
 from tme_sim.state.population import Population
 from tme_sim.state.pores import (
     Filtration,
     driving_pressure_mmHg,
+    gap_columns,
     gap_conductance_um3_per_s,
     gap_convection,
     gap_filtration_um3_per_mmHg_s,
@@ -51,9 +54,7 @@ def with_gaps(state, voxel):
     voxel = np.asarray(voxel, np.int64)
     radius = np.full(len(voxel), RADIUS_UM)
     state.vessels = state.vessels or Vessels(np.unique(voxel), np.ones(len(np.unique(voxel))))
-    state.populations["gaps"] = Population(
-        {"voxel": voxel, "radius_um": radius, "entered": np.zeros(len(voxel), state.total_dtype)}
-    )
+    state.populations["gaps"] = Population(gap_columns(voxel, radius, state.total_dtype))
     return state
 
 
@@ -331,8 +332,63 @@ def test_what_leaks_in_and_is_sucked_out_balances(make_state, advance, number):
     assert (state.populations["gaps"]["entered"][:3] > 1000).all()
 
 
-def test_the_expected_entry_with_a_flow_bounds_that_at_any_pressure(make_state):
+def test_the_expected_entry_with_a_flow_is_at_the_mean_pressure_drop_of_the_tumour(make_state):
+    """Of a sphere of radius R the mean of p_0 − p is that of no outflow times 3 (α coth α − 1)/α² (literature row V01)."""
     state = make_state((1, 1, 2), walls=([0, 1], [1000.0, 3000.0]))
+    state.fields["inside"] = np.ones((1, 1, 2))
     number = 4000 * 5e-4 / (pi * RADIUS_UM**2)
     most = gap_convection(np.array([RADIUS_UM]), PARTICLE_UM).item() * LEAK * DRIVING * number
     assert leaky(state, 0.0).entry_um3_per_s(state) == pytest.approx(most, rel=1e-6)
+    alpha = 3000 * np.sqrt((number * LEAK + 1e-3 * 4000) / (2 * 15**3) / CONDUCTIVITY)
+    filtration = Filtration(DRIVING, CONDUCTIVITY, wall_um_per_mmHg_s=1e-3, tumor_radius_um=3000.0)
+    expected = most * 3 * (alpha / np.tanh(alpha) - 1) / alpha**2
+    assert expected < 0.05 * most
+    assert gaps(filtration=filtration).entry_um3_per_s(state) == pytest.approx(expected, rel=0.02)  # some diffusion too
+
+
+@pytest.mark.parametrize(("alpha", "share"), [(1, 0.939), (2, 0.806), (5, 0.480), (10, 0.270)])
+def test_the_mean_pressure_drop_is_that_of_the_sphere(alpha, share):
+    """Literature row V01 has the volume mean of the rise, 0.061, 0.194, 0.520, 0.730."""
+    filtration = Filtration(11.0, 4.0, edge_mmHg=1.0, tumor_radius_um=1000.0)
+    assert filtration.mean_drop_mmHg(4e-6 * alpha**2) == pytest.approx(10 * share, abs=6e-3)
+
+
+# Of different sizes
+
+
+def test_gaps_of_log_normal_radius_keep_their_share_of_the_wall(make_state):
+    """Area of N ~ Poisson gaps: relative error √(E r⁴/E r²²/N); |z| < 4 has probability 1 - 6e-5."""
+    process = gaps(pore_radius_um=0.1, radius_spread=0.5, largest_radius_um=0.3, area_fraction=0.01)
+    state = make_state(walls=([0], [1e6]))
+    process.prepare(state, lambda purpose: np.random.default_rng(5))
+    radius = state.populations["gaps"]["radius_um"]
+    assert radius.max() <= 0.3
+    area, n = pi * (radius**2).sum(), len(radius)
+    spread = np.sqrt((radius**4).mean() / (radius**2).mean() ** 2 / n)
+    assert area == pytest.approx(0.01 * 1e6, rel=4 * spread)
+    below = scipy.stats.norm.cdf(np.log(3) / 0.5)  # the cut at three medians
+    cut = scipy.stats.kstest(radius, lambda r: scipy.stats.norm.cdf(np.log(r / 0.1) / 0.5) / below)
+    assert cut.pvalue > 1e-4
+
+
+def test_the_expected_entry_of_different_gaps_is_the_mean_of_each(make_state):
+    process = gaps(pore_radius_um=0.1, radius_spread=0.5, largest_radius_um=0.3, area_fraction=0.01)
+    state = make_state(walls=([0], [1e6]))
+    process.prepare(state, lambda purpose: np.random.default_rng(6))
+    radius = state.populations["gaps"]["radius_um"]
+    clears = gap_conductance_um3_per_s(radius, LENGTH_UM, PARTICLE_UM, TISSUE_D, np.full(len(radius), 0.1))
+    assert process.entry_um3_per_s(state) == pytest.approx(clears.sum(), rel=0.02)
+
+
+def test_a_gap_that_is_shut_lets_nothing_in_or_out(make_state, advance):
+    state = with_gaps(make_state((1, 1, 2), plasma=1e12), [0, 1, 1])
+    state.populations["gaps"]["open"][1:] = 0
+    state.fields["nanoparticle"][ROUTES.index("injected"), 0] = 1e6
+    advance(state, gaps(), 60, 10)
+    assert (state.populations["gaps"]["entered"] > 0).tolist() == [True, False, False]
+    assert state.fields["nanoparticle"][ROUTES.index("injected"), 0, 0, 0, 1] == 1e6
+
+
+def test_a_largest_gap_below_the_median_is_refused():
+    with pytest.raises(InputError, match="largest_radius"):
+        gaps(pore_radius_um=0.5, largest_radius_um=0.3)

@@ -15,7 +15,7 @@ from tme_sim.processes.interstitial_flow import (
 )
 from tme_sim.state.lattice import Patch
 from tme_sim.state.population import Population
-from tme_sim.state.pores import gap_filtration_um3_per_mmHg_s
+from tme_sim.state.pores import gap_columns, gap_filtration_um3_per_mmHg_s
 from tme_sim.state.substance import Matrix
 
 K = 4.13
@@ -157,7 +157,7 @@ def test_gaps_leak_beside_the_wall_where_blood_passes(make_state):
     """Gaps that let through as much as the wall: as twice the wall; without blood neither leaks."""
     sites, each = (5, 5, 5), gap_filtration_um3_per_mmHg_s(np.array([0.25]), 0.5, K)[0]
     state, twice = tissue(make_state, sites), tissue(make_state, sites)
-    state.populations["gaps"] = Population({"voxel": np.repeat(np.arange(125), 3), "radius_um": np.full(375, 0.25)})
+    state.populations["gaps"] = Population(gap_columns(np.repeat(np.arange(125), 3), np.full(375, 0.25), float))
     per_um2 = 3 * each / (0.02 * 15.0**3)
     found = settle(flow(wall_conductivity_um_per_mmHg_s=per_um2, gap_length_um=0.5), state)
     expected = settle(flow(wall_conductivity_um_per_mmHg_s=2 * per_um2), twice)

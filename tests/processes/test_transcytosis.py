@@ -10,8 +10,9 @@ from scipy.stats import gamma
 
 from tme_sim.processes.circulation import Circulation
 from tme_sim.processes.gaps import Gaps
-from tme_sim.processes.transcytosis import Transcytosis
-from tme_sim.state.substance import Clearance
+from tme_sim.processes.transcytosis import Transcytosis, vesicle_share
+from tme_sim.state.state import flatten
+from tme_sim.state.substance import Clearance, Receptors
 from tme_sim.state.variables import ROUTES
 from tme_sim.state.vessels import VesselGraph
 from tme_sim.tissues.rasterise import rasterise
@@ -144,3 +145,60 @@ def test_where_no_blood_passes_nothing_is_taken_up_and_what_is_under_way_arrives
     state.vessels.arrays["perfused"][:] = 0
     advance(state, transcytosis(), 60, 1000)
     assert state.fields["nanoparticle"].sum(axis=(0, 1)).ravel() == pytest.approx(taken, rel=1e-9)
+
+
+@pytest.mark.parametrize(("diameter_nm", "share"), [(0, 1.0), (15, 0.9409), (100, 0.64), (500, 0.0), (900, 0.0)])
+def test_vesicles_take_up_less_of_what_is_large(make_state, advance, diameter_nm, share):
+    process = transcytosis(vesicle_radius_um=0.25, diameter_um=diameter_nm / 1000)
+    state = prepared(make_state(walls=([0], [500.0]), plasma=1e15), process)
+    advance(state, process, 60, 1)
+    assert state.vessels.arrays["endothelium"].sum() == pytest.approx(share * 1e-4 * 500 * 1e3 * 60, rel=1e-6)
+
+
+def test_without_a_vesicle_the_cards_permeability_is_the_particles_own():
+    assert vesicle_share(0.5, None) == 1
+
+
+@pytest.mark.parametrize("over_half", [1e-3, 1.0, 1e3])
+def test_receptors_saturate_as_michaelis_and_menten_say(make_state, advance, over_half):
+    """Taken up per area and second: maximum · C/(K + C)."""
+    process = transcytosis(permeability_um_per_s=0.0, receptors=Receptors(maximum_per_um2_s=2e-3, half_saturation_per_um3=5.0))
+    state = prepared(make_state(walls=([0], [500.0]), plasma=5e12 * over_half), process)
+    advance(state, process, 1, 1)
+    expected = 2e-3 * 500 * over_half / (1 + over_half)
+    assert state.vessels.arrays["endothelium"].sum() == pytest.approx(expected, rel=1e-6)
+
+
+def test_receptors_and_fluid_phase_add_up(make_state):
+    process = transcytosis(receptors=Receptors(maximum_per_um2_s=1e-3, half_saturation_per_um3=10.0))
+    state = make_state(walls=([0], [500.0]))
+    assert process.entry_um3_per_s(state) == pytest.approx(500 * (1e-4 + 1e-3 / 10))
+
+
+def test_without_transcytosis_what_it_does_not_touch_has_the_same_bits(simulate):
+    """Gaps draw from the plasma that transcytosis takes from; where they are, open and shut, and the flow do not depend on it."""
+    found = []
+    for enabled in ("true", "false"):
+        words = ("processes=[circulation,perfusion,interstitial_flow,gaps,bursts,transcytosis,transport]", "number=stochastic")
+        run = simulate(*words, "processes.bursts.opening_rate=1/h", f"processes.transcytosis.enabled={enabled}")
+        for _ in range(10):
+            run.step()
+        found.append(flatten(run.state))
+    with_it, without = found
+    both = ("vessels.perfused", "vessels.segment_", "fields.interstitial_", "fields.accessible", "populations.gaps.")
+    same = [name for name in without if name.startswith(both) and not name.endswith(".entered")]
+    assert {"populations.gaps.open", "populations.gaps.voxel", "fields.interstitial_pressure_mmHg"} <= set(same)
+    for name in same:
+        np.testing.assert_array_equal(with_it[name], without[name], err_msg=name)
+    assert "vessels.endothelium" not in without
+    assert with_it["vessels.endothelium"].any()
+
+
+def test_an_idle_transcytosis_leaves_every_other_process_its_bits(simulate, digests):
+    found = []
+    for words in (("nanoparticle.transcytosis_permeability=0 cm/s",), ("processes.transcytosis.enabled=false",)):
+        run = simulate("processes=[circulation,gaps,transcytosis,transport,uptake]", "number=stochastic", *words)
+        for _ in range(10):
+            run.step()
+        found.append({name: bits for name, bits in digests(run.state).items() if not name.startswith("vessels.")})
+    assert found[0] == found[1]

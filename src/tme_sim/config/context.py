@@ -14,7 +14,7 @@ from tme_sim.config.settings import Config
 from tme_sim.config.units import format_dose
 from tme_sim.files.tables import read_plasma_curve
 from tme_sim.state.errors import InputError
-from tme_sim.state.pores import Filtration, driving_pressure_mmHg
+from tme_sim.state.pores import Filtration, driving_pressure_mmHg, sphere_radius_um
 from tme_sim.state.substance import (
     SmallMolecule,
     accessible_share,
@@ -113,7 +113,13 @@ class Context:
             return None
         names = ("vessel_pressure_mmHg", "vessel_oncotic_pressure_mmHg", "tissue_oncotic_pressure_mmHg", "oncotic_reflection")
         driving = driving_pressure_mmHg(*(float(section.values[name]) for name in names))
-        return Filtration(driving, float(self("tissue.matrix").hydraulic_conductivity_um2_per_mmHg_s))
+        return Filtration(
+            driving,
+            float(self("tissue.matrix").hydraulic_conductivity_um2_per_mmHg_s),
+            float(section.values["wall_conductivity_um_per_mmHg_s"]),
+            float(section.values["edge_pressure_mmHg"]),
+            sphere_radius_um(self("tissue.tumor_mass_g"), self("tissue.density_g_per_mL")),
+        )
 
     def _small_molecule(self) -> SmallMolecule:
         self.read.add("drug.transport")

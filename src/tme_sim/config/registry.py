@@ -19,6 +19,7 @@ KINDS: dict[str, dict[str, str]] = {
         "oxygen": "tme_sim.processes.oxygen:Oxygen",
         "acidity": "tme_sim.processes.acidity:Acidity",
         "gaps": "tme_sim.processes.gaps:Gaps",
+        "bursts": "tme_sim.processes.bursts:Bursts",
         "transcytosis": "tme_sim.processes.transcytosis:Transcytosis",
         "transport": "tme_sim.processes.transport:Transport",
         "binding": "tme_sim.processes.binding:Binding",

@@ -1,24 +1,27 @@
-"""Endothelial gaps: static pores in the wall, passed both ways by diffusion and with leaking fluid (model section 3.1)."""
+"""Endothelial gaps: pores in the wall, passed both ways by diffusion and with leaking fluid while open (model section 3.1)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from math import pi
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.numerics.share import share
 from tme_sim.processes.base import Process, StateView, Streams
+from tme_sim.state.errors import InputError
 from tme_sim.state.exchange import draw_from_plasma, return_to_plasma
 from tme_sim.state.parameters import given, parameter
 from tme_sim.state.population import Population
 from tme_sim.state.pores import (
     Filtration,
-    gap_conductance_um3_per_s,
-    gap_convection,
-    gap_filtration_um3_per_mmHg_s,
+    Passage,
+    Radii,
+    gap_columns,
+    log_normal_radii,
+    mean_area_um2,
+    scatter,
     two_way_um3_per_s,
 )
 from tme_sim.state.state import State
@@ -34,7 +37,7 @@ class Static:
     """
 
     conductance_um3_per_s: NDArray[np.float64]
-    carried_um3_per_mmHg_s: NDArray[np.float64] | None
+    carried_um3_per_mmHg_s: NDArray[np.float64]
     place_of_gap: NDArray[np.int64]
     wall_of_gap: NDArray[np.int64]
     places: NDArray[np.int64]
@@ -44,23 +47,32 @@ class Static:
 
 @dataclass(kw_only=True, eq=False)
 class Gaps(Process):
-    """Gap agents on the wall, seeded at random in proportion to its surface; J = G (C_p − C_i/φ) through each that blood passes.
+    """Gap agents on the wall, seeded at random in proportion to its surface; J = G (C_p − C_i/φ) through each that is open and
+    that blood passes.
 
     Where interstitial_flow gives a pressure, the fluid that leaks carries particles with it: J = W J_v (C_p − (C_i/φ) e^(−Pe))/
-    (1 − e^(−Pe)), Pe = W J_v/G, J_v = Q (p_0 − p), with the Q and the p_0 (where nothing leaks) that its flow has.
+    (1 − e^(−Pe)), Pe = W J_v/G, J_v = Q (p_0 − p), with the Q and the p_0 (where nothing leaks) that its flow has. The gaps
+    seeded here are always open; `bursts` adds those that open and shut.
     """
 
-    pore_radius_um: float = parameter("radius of a gap", above=0, at_most=5)
+    pore_radius_um: float = parameter("radius of a gap, the median where they differ", above=0, at_most=5)
+    radius_spread: float = parameter("standard deviation of ln(radius); 0: all alike", default=0.0, at_least=0, at_most=2)
+    largest_radius_um: float = parameter("largest radius of a gap", default=1.0, above=0, at_most=5)
     wall_length_um: float = parameter("length of the gap through the wall", above=0, at_most=5)
     area_fraction: float = parameter("share of the wall's area that is open gap", at_least=0, at_most=0.2)
-    diameter_um: float = given("nanoparticle.hydrodynamic_diameter_um")
+    diameter_um: float = given("diameter_in_blood_um")
     diffusivity_um2_per_s: float = given("tissue_diffusivity")
     filtration: Filtration | None = given("filtration", default=None)
     _static: Static | None = field(default=None, init=False, repr=False)
 
+    def __post_init__(self) -> None:
+        if self.largest_radius_um < self.pore_radius_um:
+            at_least = f"must be at least pore_radius, {self.pore_radius_um:g} um"
+            raise InputError("processes.gaps.largest_radius", f"{self.largest_radius_um:g} um", at_least)
+
     @property
     def reads(self) -> frozenset[str]:
-        gaps = {"populations.gaps.voxel", "populations.gaps.radius_um"}
+        gaps = {f"populations.gaps.{column}" for column in ("voxel", "radius_um", "open")}
         pressure = {"fields.interstitial_pressure_mmHg"} if self.filtration is not None else set()
         return frozenset({"fields.accessible_fraction", "vessels.perfused"} | gaps | pressure)
 
@@ -71,25 +83,13 @@ class Gaps(Process):
     def prepare(self, state: State, random: Callable[[str], np.random.Generator]) -> None:
         """Seed Poisson numbers of gaps on the wall voxels."""
         assert state.vessels is not None
-        generator = random("gaps")
-        per_um2 = self.area_fraction / (pi * self.pore_radius_um**2)
-        voxel = np.repeat(state.vessels.voxel, generator.poisson(state.vessels.surface_um2 * per_um2))
-        radius = np.full(len(voxel), self.pore_radius_um)
-        state.populations["gaps"] = Population(
-            {"voxel": voxel, "radius_um": radius, "entered": np.zeros(len(voxel), state.total_dtype)}
-        )
+        voxel, radius = scatter(self._radii, self._per_um2, state.vessels, random("gaps"))
+        state.populations["gaps"] = Population(gap_columns(voxel, radius, state.total_dtype))
         state.fields.setdefault("nanoparticle", state.empty_field())
 
     def entry_um3_per_s(self, state: State) -> float:
-        """Of the mean number of gaps; with convection into tissue without any pressure, an upper bound."""
-        assert state.vessels is not None
-        accessible = state.fields["accessible_fraction"].ravel()[state.vessels.voxel]
-        radius = np.full(len(accessible), self.pore_radius_um)
-        per_um2 = self.area_fraction / (pi * self.pore_radius_um**2)
-        clears = self._conductance(radius, accessible)
-        if self.filtration is not None:
-            clears, _ = two_way_um3_per_s(clears, self._carried(radius, self.filtration) * max(self.filtration.driving_mmHg, 0.0))
-        return float((clears * state.vessels.surface_um2 * per_um2).sum())
+        """Of the mean number of gaps, at the mean pressure drop of the tumour."""
+        return self._passage.expected_um3_per_s(self._radii, self._per_um2, state)
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         gaps, plasma = state.populations["gaps"], state.body["plasma"]
@@ -116,26 +116,29 @@ class Gaps(Process):
         for form, amount in enumerate(entered):
             np.add.at(carriers[ROUTE, form], gaps["voxel"], amount.astype(carriers.dtype, copy=False))
 
-    def _conductance(self, radius_um: NDArray[np.float64], accessible: NDArray[np.float64]) -> NDArray[np.float64]:
-        return gap_conductance_um3_per_s(
-            radius_um, self.wall_length_um, self.diameter_um / 2, self.diffusivity_um2_per_s, accessible
-        )
+    @property
+    def _radii(self) -> Radii:
+        return log_normal_radii(self.pore_radius_um, self.radius_spread, self.largest_radius_um)
 
-    def _carried(self, radius_um: NDArray[np.float64], filtration: Filtration) -> NDArray[np.float64]:
-        """W Q of each gap."""
-        leaks = gap_filtration_um3_per_mmHg_s(radius_um, self.wall_length_um, filtration.conductivity_um2_per_mmHg_s)
-        return gap_convection(radius_um, self.diameter_um / 2) * leaks
+    @property
+    def _per_um2(self) -> float:
+        return self.area_fraction / mean_area_um2(self._radii)
+
+    @property
+    def _passage(self) -> Passage:
+        return Passage(self.wall_length_um, self.diameter_um / 2, self.diffusivity_um2_per_s, self.filtration)
 
     def _rates(self, state: StateView, static: Static) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Volume of plasma that each gap clears per second, and the rate at which free particles of each place go back."""
+        is_open = state.populations["gaps"]["open"]
         into = back = static.conductance_um3_per_s
-        if self.filtration is not None and static.carried_um3_per_mmHg_s is not None:
+        if self.filtration is not None:
             pressure = state.fields["interstitial_pressure_mmHg"].ravel()[static.places]
             drives = (self.filtration.driving_mmHg - pressure)[static.place_of_gap]
             into, back = two_way_um3_per_s(back, static.carried_um3_per_mmHg_s * drives)
-        total = np.bincount(static.place_of_gap, back, len(static.places)).astype(np.float64)  # of no gaps it is of integers
+        total = np.bincount(static.place_of_gap, back * is_open, len(static.places)).astype(np.float64)  # none: integers
         volume = static.volume_um3
-        return into, np.divide(total, volume, out=np.zeros_like(total), where=volume > 0)
+        return into * is_open, np.divide(total, volume, out=np.zeros_like(total), where=volume > 0)
 
     def _prepare_static(self, state: StateView) -> Static:
         """The gaps of one voxel act as one on what is in it."""
@@ -144,8 +147,8 @@ class Gaps(Process):
         places, of_gap = np.unique(gaps["voxel"], return_inverse=True)
         wall_of_place = np.searchsorted(state.vessels["voxel"], places)
         return Static(
-            self._conductance(radius, accessible[gaps["voxel"]]),
-            None if self.filtration is None else self._carried(radius, self.filtration),
+            self._passage.conductance_um3_per_s(radius, accessible[gaps["voxel"]]),
+            self._passage.carried_um3_per_mmHg_s(radius),
             of_gap,
             wall_of_place[of_gap],
             places,

@@ -81,8 +81,8 @@ class InterstitialFlow(Process):
 
     @property
     def reads(self) -> frozenset[str]:
-        gaps = {"populations.gaps.voxel", "populations.gaps.radius_um"} if self.gap_length_um is not None else set()
-        return frozenset({"fields.inside", "vessels.perfused"} | gaps)
+        columns = ("voxel", "radius_um", "open") if self.gap_length_um is not None else ()
+        return frozenset({"fields.inside", "vessels.perfused"} | {f"populations.gaps.{column}" for column in columns})
 
     @property
     def writes(self) -> frozenset[str]:
@@ -148,7 +148,7 @@ class InterstitialFlow(Process):
         if self.gap_length_um is not None:
             gaps = state.populations["gaps"]
             open_to = gap_filtration_um3_per_mmHg_s(gaps["radius_um"], self.gap_length_um, self._conductivity)
-            through = through + np.bincount(np.searchsorted(voxel, gaps["voxel"]), open_to, len(voxel))
+            through = through + np.bincount(np.searchsorted(voxel, gaps["voxel"]), open_to * gaps["open"], len(voxel))
         return per_volume(state.lattice, voxel, perfused * through)
 
     def _edge_mmHg(self, lattice: Lattice, leak: Reals, inside: Reals) -> list[list[tuple[Reals, Reals]]]:

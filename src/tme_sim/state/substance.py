@@ -49,6 +49,14 @@ class Release:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Receptors:
+    """Saturable transcytosis: particles per wall area and second, maximum · C/(half-saturation + C) at C in plasma."""
+
+    maximum_per_um2_s: float = parameter("largest rate of delivery per area of the mean wall", at_least=0)
+    half_saturation_per_um3: float = parameter("concentration in plasma at half of that rate", above=0)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Clearance:
     """How the body takes the particle out of plasma: compartments, a bi-exponential, or a measured curve."""
 
@@ -157,6 +165,7 @@ class Nanoparticle:
         at_most=1,
     )
     transcytosis_permeability_um_per_s: float = parameter("permeability of the wall by transcytosis", at_least=0, at_most=10)
+    transcytosis_receptors: Receptors | None = parameter("saturable transcytosis by receptors; null: none", default=None)
     clearance: Clearance = parameter("clearance from plasma")
     binding: Binding = parameter("binding to extracellular matrix")
     uptake: dict[str, Uptake] = parameter("uptake by kind of cell")
