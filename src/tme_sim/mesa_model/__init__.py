@@ -5,8 +5,9 @@ Mesa's own agents are Python objects, some seventy times slower per agent and st
 Mesa 4 changes much of it, so nothing outside this folder knows Mesa.
 """
 
-from tme_sim.mesa_model.agents import Agents, AgentView, agent_type
+from tme_sim.mesa_model.agents import Agents
 from tme_sim.mesa_model.model import TumorModel
 from tme_sim.mesa_model.roster import RemovedAgentError
+from tme_sim.mesa_model.view import AgentView, agent_type
 
 __all__ = ["AgentView", "Agents", "RemovedAgentError", "TumorModel", "agent_type"]

@@ -14,8 +14,9 @@ from tme_sim import api
 from tme_sim.analysis.measures import Number, summarise
 from tme_sim.config.build import build
 from tme_sim.config.load import load
-from tme_sim.mesa_model.agents import Agents, AgentView, agent_type
+from tme_sim.mesa_model.agents import Agents
 from tme_sim.mesa_model.roster import Roster
+from tme_sim.mesa_model.view import AgentView, agent_type
 from tme_sim.recording import series_rows
 from tme_sim.simulation import Simulation, ticks
 from tme_sim.state.errors import InputError
