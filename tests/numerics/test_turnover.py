@@ -30,6 +30,7 @@ def scene(dtype):
         "patch_of_site": np.arange(sites) // 300,
         "rates": RATES,
         "dt_s": 3000.0,
+        "payload": np.array([2.0, 0.0, 0.5]),
     }
 
 
@@ -37,15 +38,18 @@ def test_counts_turn_over_with_the_mean_of_real_amounts_and_none_is_lost():
     """Each sum is of independent draws: |z| < 4.5 in all of them has a probability above 1 - 1e-4."""
     real, counts = scene(np.float64), scene(np.int64)
     before = counts["endosome"].sum(axis=0) + counts["lysosome"].sum(axis=0)
-    decayed, held = turn_over(**counts, key=stream_key(1, "turn over"))
+    decayed, held, freed = turn_over(**counts, key=stream_key(1, "turn over"))
     found = [counts[name].sum(axis=int(name == "free")) for name in ("endosome", "lysosome", "free")] + [*decayed]
     assert (sum(found) == before).all()
     assert (held == (counts["endosome"] + counts["lysosome"]).sum(axis=1)).all()
-    mean_decayed, _ = turn_over(**real, key=(1, 2))
+    mean_decayed, _, mean_freed = turn_over(**real, key=(1, 2))
     mean = [real[name].sum(axis=int(name == "free")) for name in ("endosome", "lysosome", "free")] + [*mean_decayed]
     assert sum(mean) == pytest.approx(before, rel=1e-13)
     assert (np.abs(np.array(found) - mean) < 4.5 * np.sqrt(mean)).all()
     assert (counts["free"][:, counts["capacity"] == 0] == 0).all()
+    assert freed.sum() == (decayed @ counts["payload"]).sum()
+    gone = -np.expm1(-RATES.decay * 3000.0)
+    assert mean_freed == pytest.approx(gone * (scene(float)["lysosome"] @ counts["payload"]), rel=1e-12)
 
 
 def test_what_changes_form_is_a_share_by_place_whatever_the_strides():

@@ -8,7 +8,8 @@ import pytest
 from tme_sim.analysis.measures import blood_velocity_um_per_s, perfused_fraction
 from tme_sim.numerics.network import relative_viscosity
 from tme_sim.processes.base import StateView, Streams
-from tme_sim.processes.perfusion import Perfusion, nearest_segment
+from tme_sim.processes.perfusion import Perfusion
+from tme_sim.state.blood import nearest_segment
 from tme_sim.state.errors import InputError
 from tme_sim.state.lattice import Lattice, Patch
 from tme_sim.state.state import flatten, restore

@@ -36,7 +36,7 @@ def test_a_point_in_an_empty_matrix_diffuses_as_in_water():
 
 def test_drag_and_crowding_multiply():
     """F = [1 + a/√k + a²/(3k)]⁻¹ with k = K η, S = exp(-0.84 f^1.09), f = φ_f (1 + a/a_f)²."""
-    a, viscosity_mmHg_s = 0.0325, 0.692e-3 / 133.322
+    a, viscosity_mmHg_s = 0.0325, 0.692e-3 / 133.322387415
     k = 4.13 * viscosity_mmHg_s
     f = 0.05 * (1 + 32.5 / 20) ** 2
     assert fibre_crowding(a, matrix()) == pytest.approx(f)

@@ -50,6 +50,7 @@ class Context:
             "gap_length_um": self._gap_length,
             "carrier_integrator": lambda: self.config.integrator,
             "has_interstitial_flow": lambda: self._enabled("interstitial_flow") is not None,
+            "has_perfusion": lambda: self._enabled("perfusion") is not None,
             "filtration": self._filtration,
             "small_molecule": self._small_molecule,
             "drug_per_particle_amol": self._drug_per_particle,

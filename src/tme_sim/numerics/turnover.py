@@ -38,17 +38,18 @@ def turn_over(
     rates: Rates,
     dt_s: float,
     key: Key,
-) -> tuple[NDArray[Any], Reals]:
+    payload: Reals,
+) -> tuple[NDArray[Any], Reals, Reals]:
     """Decay, then maturing and coming out, each exact over dt, of what agents hold (agents, components), in place.
 
     What comes out goes to the voxels of the agent's site in `free` (components, voxels), in proportion to their capacity; where
-    none has any, nothing comes out. Draws are keyed by `ids`. Returns what decayed, (patches, components), and what each agent
-    holds afterwards, (agents,).
+    none has any, nothing comes out. Draws are keyed by `ids`. Returns what decayed, (patches, components); what each agent holds
+    afterwards, (agents,); and the `payload` (components,), per unit, of what decayed in it, (agents,).
     """
     start, order = agents
     chunks = (start.size - 1 + CHUNK - 1) // CHUNK
     decayed = np.zeros((chunks, int(patch_of_site.max(initial=0)) + 1, endosome.shape[1]), endosome.dtype)
-    held = np.zeros(len(endosome))
+    held, freed = np.zeros((2, len(endosome)))
     use_threads_for(endosome.size)
     _turn_over(
         in_place("endosome", endosome, np.int64, np.float64),
@@ -62,10 +63,12 @@ def turn_over(
         plain(patch_of_site, np.int64),
         _chances(rates, dt_s),
         *key_words(key),
+        plain(payload, np.float64),
         decayed,
         held,
+        freed,
     )
-    return decayed.sum(axis=0), held
+    return decayed.sum(axis=0), held, freed
 
 
 def _chances(rates: Rates, dt_s: float) -> Reals:
@@ -79,7 +82,7 @@ def _chances(rates: Rates, dt_s: float) -> Reals:
 def _turn_over(
     endosome: NDArray[Any], lysosome: NDArray[Any], free: NDArray[Any], start: Integers, order: Integers, ids: Integers,
     footprint: Integers, phi: Reals, patch: Integers, chances: Reals, k0: np.uint64, k1: np.uint64,
-    decayed: NDArray[Any], held: Reals,
+    payload: Reals, decayed: NDArray[Any], held: Reals, freed: Reals,
 ) -> None:  # fmt: skip
     components = endosome.shape[1]
     for chunk in prange((start.size - 1 + CHUNK - 1) // CHUNK):
@@ -97,6 +100,7 @@ def _turn_over(
                         gone = part(lysosome[agent, c], chances[0], bits(stream, DEGRADE))
                         lysosome[agent, c] -= gone
                         decayed[chunk, patch[site], c] += gone
+                        freed[agent] += payload[c] * gone
                     if endosome[agent, c] > 0:
                         leaving = part(endosome[agent, c], leave, bits(stream, LEAVE))
                         matured = part(leaving, mature, bits(stream, MATURE))

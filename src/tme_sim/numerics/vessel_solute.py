@@ -29,12 +29,14 @@ class Course:
 
 @dataclass(frozen=True)
 class Carried:
-    """A solute in balance. node: (nodes,) concentration of the blood that leaves each node, 0 where none does; outlet:
-    (segments,) concentration at the lower end of each; exchange: (segments,) amount per second that goes into the tissue.
+    """A solute in balance. node: (nodes,) concentration of the blood that leaves each node, 0 where none does; outlet, mean:
+    (segments,) concentration at the lower end of each and along it, 0 in standing blood; exchange: (segments,) amount per second
+    that goes into the tissue, PS (mean − c_i).
     """
 
     node: Floats
     outlet: Floats
+    mean: Floats
     exchange: Floats
 
 
@@ -71,7 +73,7 @@ def advect(course: Course, permeability_surface: Floats, outside: Floats, source
     without flow gives nothing: what is released there stays out of the balance.
     """
     ratio = _ratio(permeability_surface, course.flow)
-    leaves = -np.expm1(-ratio)
+    leaves = extraction(permeability_surface, course.flow)
     kept = np.divide(leaves, ratio, out=np.ones_like(leaves), where=ratio > 0)  # of the source, the share still in blood
     carries = course.flow > 0
     node, outlet = np.zeros(course.nodes), np.zeros(len(course.flow))
@@ -81,9 +83,17 @@ def advect(course: Course, permeability_surface: Floats, outside: Floats, source
     behind, released = plain(outside, np.float64), kept * source
     _advect(course.order, course.upstream, course.downstream, course.flow, leaves, behind, released, amount, volume, outlet)
     np.divide(amount, volume, out=node, where=np.bincount(course.upstream[carries], minlength=course.nodes) > 0)
-    upper = node[course.upstream]
-    exchange = np.where(carries, course.flow * leaves * (upper - outside) + (1 - kept) * source, 0.0)
-    return Carried(node, outlet, exchange)
+    above = node[course.upstream] - outside
+    per_flow = np.divide(source, course.flow, out=np.zeros_like(leaves), where=carries)
+    mean = np.where(carries, outside + kept * above + _lag(ratio, kept) * per_flow, 0.0)
+    exchange = np.where(carries, course.flow * leaves * above + (1 - kept) * source, 0.0)
+    return Carried(node, outlet, mean, exchange)
+
+
+def _lag(ratio: Floats, kept: Floats) -> Floats:
+    """(1 − kept)/(PS/Q), by its series where the difference would have no digits: 1/2 where nothing leaves."""
+    lag = 0.5 - ratio / 6
+    return np.asarray(np.divide(1 - kept, ratio, out=lag, where=ratio > 1e-5))
 
 
 def _ratio(permeability_surface: Floats, flow: Floats) -> Floats:

@@ -1,22 +1,32 @@
-"""The drug that carriers have released: dissolved, bound, in cells, and washed out into the body (model section 6)."""
+"""The drug that carriers have released: dissolved, bound, in cells, and exchanged with the blood (model section 6)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.numerics.compartments import advance
+from tme_sim.numerics.settling import settle
 from tme_sim.processes.base import Process, StateView, Streams
+from tme_sim.state.blood import Blood, nearest_segment
 from tme_sim.state.drug import extracellular
+from tme_sim.state.errors import InputError, ModelError
+from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import given
 from tme_sim.state.state import State
 from tme_sim.state.steady import SteadyField, live_cells, per_volume
 from tme_sim.state.substance import SmallMolecule
+from tme_sim.state.vessels import VesselGraph
 
 Reals = NDArray[np.float64]
+
+IN_PLASMA = 0
+"""Of what waits to be taken up by the body, what was released in plasma; the rest was released in its organs."""
+SETTLED, MOST_ROUNDS = 1e-6, 100
+"""Relative change at which blood and tissue are in balance with each other; what passes between them adds up in any case."""
 
 
 @dataclass(frozen=True)
@@ -36,32 +46,51 @@ class Balance:
         return self.stored + self.wall + self.taken
 
 
+@dataclass(frozen=True)
+class Solution:
+    """The free concentration (z, y, x), in balance with `met`, that of the blood at the walls; `mean`: (segments,) in blood."""
+
+    free: Reals
+    met: Reals
+    mean: Reals
+
+
 @dataclass(kw_only=True, eq=False)
 class Drug(Process):
-    """(1 + b) ε ∂c/∂t = ∇·(D∇c) − P (S/V)(c − c_p) − n CL c + k a + s, ∂a/∂t = n CL c − k a, and the body's compartments.
+    """(1 + b) ε ∂c/∂t = ∇·(D∇c) − P (S/V)(c − c_v) − n CL c + k a + s, ∂a/∂t = n CL c − k a, and the body's compartments.
 
     c is the free concentration in the extracellular share ε, b what is bound per free, a the amount in n cells per volume, S the
-    perfused wall, c_p the unbound concentration in plasma. Diffusion settles within seconds to minutes: c is taken at the end of
-    each interval (one implicit step: the steady balance where that is long, and nothing is lost where it is not), a and the body
-    follow exactly from a constant c and a constant inflow. Plasma is one and the same everywhere, so washout is limited by the
-    wall and not by the blood's flow. Drug released in the body's organs is taken as in plasma at once.
+    perfused wall, c_v the unbound concentration in the plasma that passes it. Diffusion settles within seconds to minutes: c is
+    taken at the end of each interval (one implicit step: the steady balance where that is long, and nothing is lost where it is
+    not), a and the body follow exactly from a constant c and a constant inflow.
+
+    With `perfusion`, blood enters with the body's concentration, takes up what carriers release in it, exchanges with the tissue
+    along every segment, and goes back to the body: ∂(Q (1 − H) c_v/f_u)/∂x = s_v − 2πr P (c_v − c), so that washout is limited by
+    the flow where P S exceeds it. Blood and tissue are solved in turn until they agree. Without it c_v is the body's everywhere.
+    Drug released in the body's organs is taken as in plasma at once.
     """
 
     card: SmallMolecule = given("small_molecule")
     kinds: tuple[str, ...] = given("cell_kinds")
+    with_flow: bool = given("has_perfusion", default=False)
+    amol_per_particle: float | None = given("drug_per_particle_amol", default=None)
     _steady: SteadyField | None = field(default=None, init=False, repr=False)
-    _last: tuple[Reals, Reals, Reals] | None = field(default=None, init=False, repr=False)
+    _last: tuple[list[Reals], Solution] | None = field(default=None, init=False, repr=False)
+    _graph: VesselGraph | None = field(default=None, init=False, repr=False)
+    _segment: NDArray[np.int64] | None = field(default=None, init=False, repr=False)
 
     @property
     def reads(self) -> frozenset[str]:
         fields = {"fields.lumen_fraction", "fields.cell_fraction"}
-        return frozenset({"vessels.perfused"} | fields | {f"populations.{kind}.site" for kind in self.kinds})
+        flow = {"vessels.segment_flow_um3_per_s", "vessels.segment_hematocrit"} if self.with_flow else set()
+        return frozenset({"vessels.perfused"} | fields | flow | {f"populations.{kind}.site" for kind in self.kinds})
 
     @property
     def writes(self) -> frozenset[str]:
         fields = ("drug_mM", "drug_bound_amol", "drug_in_cells_amol", "drug_source_amol", "drug_source_in_cells_amol")
         body = ("waiting_amol", "body_amol", "cleared_amol", "washed_out_amol")
-        return frozenset({f"fields.{name}" for name in fields} | {f"drug.{name}" for name in body})
+        blood = {"vessels.segment_drug_mM"} if self.with_flow else set()
+        return frozenset(blood | {f"fields.{name}" for name in fields} | {f"drug.{name}" for name in body})
 
     def prepare(self, state: State, random: Callable[[str], np.random.Generator]) -> None:
         """No drug anywhere; and the tallies that `release` adds to."""
@@ -69,37 +98,86 @@ class Drug(Process):
             if name.startswith("fields."):
                 state.fields[name.removeprefix("fields.")] = np.zeros(state.lattice.voxels)
         patches = len(state.lattice.patches)
-        sizes = {"released_amol": patches + 1, "waiting_amol": 1, "body_amol": 1 + len(self.card.peripheral)}
+        sizes = {"released_amol": patches + 1, "waiting_amol": 2, "body_amol": 1 + len(self.card.peripheral)}
         sizes |= {"cleared_amol": 1, "washed_out_amol": patches}
         state.drug |= {name: np.zeros(size) for name, size in sizes.items()}
+        state.drug["per_particle_amol"] = np.array([self.amol_per_particle or 0.0])
+        if self.with_flow:
+            if state.vessels is None or state.vessels.graph is None:
+                raise InputError("processes.drug", None, "needs vessels as a graph beside perfusion")
+            self._graph = state.vessels.graph
+            self._segment = nearest_segment(self._graph, state.vessels.voxel, state.lattice)
+            state.vessels.arrays["segment_drug_mM"] = np.zeros(len(self._graph.segments))
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         if dt_s == 0:
             return
         fields, lattice = state.fields, state.lattice
-        steady = self._steady = self._steady or SteadyField(
+        self._steady = self._steady or SteadyField(
             streams.process, "drug_mM", lattice, self.card.diffusivity_um2_per_s, state.time_s
         )
-        balance, by_cells = self._balance(state, dt_s), self._by_cells(dt_s)
-        sink, free = balance.sink, fields["drug_mM"]
-        own = free.copy()
-        _solve(steady, own, sink, balance.source, state.time_s)
-        of_plasma = self._of_plasma(steady, balance, sink, state.time_s)
-        washed = np.array([(balance.wall * own)[planes].sum() for planes in lattice.planes]) * lattice.voxel_um3
-        drawn = np.array([(balance.wall * (1 - of_plasma))[planes].sum() for planes in lattice.planes]) * lattice.voxel_um3
+        balance, by_cells, blood = self._balance(state, dt_s), self._by_cells(dt_s), self._blood(state)
+        per_plasma = self._of_plasma(state, balance, blood)
+        before = float(state.drug["body_amol"][0]) * self._unbound_per_um3(state)
+        start = np.maximum(fields["drug_mM"] - before * per_plasma.free, 0.0)
+        released = float(state.drug["waiting_amol"][IN_PLASMA]) / (dt_s * state.plasma_volume_um3)
+        own = self._solved(state, balance, blood, start, 0.0, released)
+        washed, drawn = self._to_plasma(lattice, balance, own), -self._to_plasma(lattice, balance, per_plasma)
         plasma = self._advance_body(state, washed, drawn, dt_s)
         state.drug["washed_out_amol"][...] += dt_s * (washed - plasma * drawn)
-        free[...] = own + plasma * of_plasma
-        self._settle(state, balance.taken * free * lattice.voxel_um3 * dt_s, by_cells)
+        fields["drug_mM"][...] = own.free + plasma * per_plasma.free
+        if blood is not None:
+            state.vessels["segment_drug_mM"][...] = own.mean + plasma * per_plasma.mean
+        self._settle(state, balance.taken * fields["drug_mM"] * lattice.voxel_um3 * dt_s, by_cells)
 
-    def _of_plasma(self, steady: SteadyField, balance: Balance, sink: Reals, time_s: float) -> Reals:
-        """What an unbound concentration of 1 in plasma adds to the free one; the same until vessels or cells change."""
-        last = self._last
-        if last is None or not (np.array_equal(last[0], sink) and np.array_equal(last[1], balance.wall)):
-            share = np.divide(balance.wall, sink, out=np.zeros_like(sink), where=sink > 0)
-            _solve(steady, share, sink, balance.wall, time_s)
-            self._last = last = (sink, balance.wall, share)
-        return last[2]
+    def _blood(self, state: StateView) -> Blood | None:
+        """As it flows now; None where all blood holds the body's concentration."""
+        if not self.with_flow:
+            return None
+        assert self._graph is not None
+        assert self._segment is not None
+        vessels, card = state.vessels, self.card
+        flow, hematocrit = vessels["segment_flow_um3_per_s"], vessels["segment_hematocrit"]
+        clears = card.wall_permeability_um_per_s * vessels["surface_um2"] * vessels["perfused"]
+        return Blood.running(self._graph, flow, hematocrit, card.unbound_in_plasma, vessels["voxel"], self._segment, clears)
+
+    def _of_plasma(self, state: StateView, balance: Balance, blood: Blood | None) -> Solution:
+        """What an unbound concentration of 1 in the body's plasma adds; the same until flow, vessels or cells change."""
+        given = [balance.sink, balance.wall] + ([] if blood is None else [blood.course.flow])
+        if self._last is None or not all(map(np.array_equal, self._last[0], given)):
+            share = np.divide(balance.wall, balance.sink, out=np.zeros_like(balance.sink), where=balance.sink > 0)
+            alone = replace(balance, source=np.zeros_like(balance.source))
+            self._last = given, self._solved(state, alone, blood, share, 1.0, 0.0)
+        return self._last[1]
+
+    def _solved(
+        self, state: StateView, balance: Balance, blood: Blood | None, free: Reals, inlet: float, released: float
+    ) -> Solution:
+        """Tissue in balance with the blood that enters with `inlet` and where `released` per plasma and second comes in."""
+        assert self._steady is not None
+        steady, sink = self._steady, balance.sink
+        if blood is None:
+            _solve(steady, free, sink, balance.source + balance.wall * inlet, state.time_s)
+            return Solution(free, np.full_like(free, inlet), np.empty(0))
+
+        def follows(mean: Reals) -> Reals:
+            _solve(steady, free, sink, balance.source + balance.wall * blood.at_walls(mean, state.lattice), state.time_s)
+            return blood.mean_along(free, inlet, released)
+
+        try:
+            mean, _ = settle(follows, blood.mean_along(free, inlet, released), SETTLED, MOST_ROUNDS)
+        except ArithmeticError as failure:
+            raise ModelError(f"{steady.process}: blood and tissue at {state.time_s:g} s: {failure}") from failure
+        return Solution(free, blood.at_walls(mean, state.lattice), mean)
+
+    def _to_plasma(self, lattice: Lattice, balance: Balance, solution: Solution) -> Reals:
+        """(patches,) amol per second that one instance gives to the blood, less what it takes."""
+        through = balance.wall * (solution.free - solution.met)
+        return np.array([through[planes].sum() for planes in lattice.planes]) * lattice.voxel_um3
+
+    def _unbound_per_um3(self, state: StateView) -> float:
+        """Unbound concentration in plasma per amount in its compartment."""
+        return self.card.unbound_in_plasma / (state.plasma_volume_um3 * self.card.central_volumes)
 
     def _by_cells(self, dt_s: float) -> tuple[float, float]:
         """Share of a cell's content that is still there after dt, and the mean share of an even inflow that is."""
@@ -136,7 +214,7 @@ class Drug(Process):
         unbound plasma concentration that it clears.
         """
         card, body, copies = self.card, state.drug["body_amol"], state.lattice.copies
-        unbound_per_um3 = card.unbound_in_plasma / (state.plasma_volume_um3 * card.central_volumes)
+        unbound_per_um3 = self._unbound_per_um3(state)
         out = np.array([p.to_per_s for p in card.peripheral.values()])
         back = np.array([p.back_per_s for p in card.peripheral.values()])
         rates = np.zeros((len(body), len(body)))

@@ -8,22 +8,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
-from tme_sim.numerics.distance import along
-from tme_sim.numerics.network import conductance_um3_per_mmHg_s, solve_flow, unbranched
+from tme_sim.numerics.network import conductance_um3_per_mmHg_s, connected, solve_flow, unbranched
 from tme_sim.numerics.random import uniforms
 from tme_sim.processes.base import Process, StateView, Streams
+from tme_sim.state.blood import nearest_segment
 from tme_sim.state.errors import InputError, ModelError
 from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import parameter
 from tme_sim.state.state import State
+from tme_sim.state.substance import PA_PER_MMHG
 from tme_sim.state.vessels import VesselGraph
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-WRITTEN = ("perfused", "segment_open", "segment_flow_um3_per_s", "segment_velocity_um_per_s")
+WRITTEN = ("perfused", "segment_open", "segment_flow_um3_per_s", "segment_velocity_um_per_s", "segment_hematocrit")
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,8 @@ class Perfusion(Process):
         arrays = state.vessels.arrays
         arrays["segment_open"] = (draw >= self.closed_fraction).astype(np.int8)
         arrays["segment_flow_um3_per_s"], arrays["segment_velocity_um_per_s"] = np.zeros(n), np.zeros(n)
+        arrays["segment_hematocrit"] = np.full(n, self.hematocrit)
+        self._refuse_standing_blood(static)
         self._let_flow(arrays, "at the start")
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
@@ -101,6 +103,15 @@ class Perfusion(Process):
             is_open[changes] = 1 - is_open[changes]
             self._let_flow(state.vessels, f"at {state.time_s:g} s")
 
+    def _refuse_standing_blood(self, static: Static) -> None:
+        """Vessels of which none joins two ends of unlike pressure carry nothing even when all are open: a mistake."""
+        graph = static.graph
+        part = connected(len(graph.nodes_um), graph.segments)
+        of_end = part[static.ends]
+        if not any(np.ptp(static.end_pressure_mmHg[of_end == p]) > 0 for p in np.unique(of_end)):
+            told = f"no blood can flow, in none of the {len(graph.segments)} segments: none joins two ends of unlike pressure"
+            raise InputError("processes.perfusion", "segment 0", told)
+
     def _let_flow(self, vessels: Mapping[str, NDArray[Any]], when: str) -> None:
         """Solve for the flow with the vessels as they are open now, and write what follows from it."""
         static = self._static
@@ -110,7 +121,7 @@ class Perfusion(Process):
         try:
             flow = solve_flow(graph.segments, conductance, len(graph.nodes_um), static.ends, static.end_pressure_mmHg).flow
         except ArithmeticError as failure:
-            raise ModelError(f"perfusion {when}: {failure}") from failure
+            raise ModelError(f"perfusion: blood flow in {failure}, {when}") from failure
         velocity = flow / (np.pi * graph.radius_um**2)
         moves = np.abs(velocity) >= max(self.stagnant_below_um_per_s, np.finfo(float).tiny)
         vessels["segment_flow_um3_per_s"][...] = flow
@@ -119,7 +130,8 @@ class Perfusion(Process):
 
     def _prepare_static(self, graph: VesselGraph, wall_voxel: Ints, lattice: Lattice) -> Static:
         ends = np.concatenate([graph.inlets, graph.outlets])
-        conductance = conductance_um3_per_mmHg_s(graph.radius_um, graph.length_um, self.hematocrit, self.plasma_viscosity_Pa_s)
+        viscosity_mmHg_s = self.plasma_viscosity_Pa_s / PA_PER_MMHG
+        conductance = conductance_um3_per_mmHg_s(graph.radius_um, graph.length_um, self.hematocrit, viscosity_mmHg_s)
         return Static(
             graph,
             ends,
@@ -134,10 +146,3 @@ class Perfusion(Process):
             return np.repeat([self.pressure_drop_mmHg or 0.0, 0.0], [len(graph.inlets), len(graph.outlets)])
         ends = np.concatenate([graph.inlets, graph.outlets])
         return np.asarray(-self.pressure_gradient_mmHg_per_um * graph.nodes_um[ends, 0])
-
-
-def nearest_segment(graph: VesselGraph, voxel: Ints, lattice: Lattice) -> Ints:
-    """(voxels,) the segment whose axis comes nearest to the centre of each voxel, to within an eighth of a voxel."""
-    places_um, segment, _ = along(graph.nodes_um[graph.segments], np.full(len(graph.segments), lattice.voxel_um / 4))
-    centre_um = (np.stack(np.unravel_index(voxel, lattice.voxels), axis=1) + 0.5) * lattice.voxel_um
-    return np.asarray(segment[KDTree(places_um).query(centre_um)[1]], np.int64)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from tme_sim.numerics.convert import convert
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state import substance
+from tme_sim.state.drug import release_in_cells, release_on_voxels
 from tme_sim.state.parameters import given
 from tme_sim.state.variables import FORMS
 
@@ -46,7 +47,7 @@ class Release(Process):
                 forms = amount.reshape(1, len(FORMS), 1) if home == "body" else amount.reshape(len(amount), len(FORMS), -1)
                 released = convert(forms, -np.expm1(-per_s * dt_s), streams.key(pool))
                 if self.drug_amol is not None:
-                    self._hand_over(state, home, self.drug_amol * released)
+                    self._hand_over(state, pool, self.drug_amol * released)
         for kind in self.kinds:
             population = state.populations[kind]
             for column, per_s in (("cargo", rates.cell_per_s), ("lysosome", rates.lysosome_per_s)):
@@ -54,30 +55,15 @@ class Release(Process):
                     forms = np.moveaxis(population[column], 0, -1)
                     released = convert(forms, -np.expm1(-per_s * dt_s), streams.key(kind, column), population["id"])
                     if self.drug_amol is not None:
-                        self._hand_over_in_cells(state, population["site"], self.drug_amol * released)
+                        release_in_cells(state.lattice, state.fields, state.drug, population["site"], self.drug_amol * released)
 
-    def _hand_over(self, state: StateView, home: str, amol: NDArray[np.float64]) -> None:
-        """Drug released outside cells: `amol` by voxel, by wall, or all that is in a pool of the body."""
+    def _hand_over(self, state: StateView, pool: str, amol: NDArray[np.float64]) -> None:
+        """Drug released outside cells: `amol` by voxel, by wall, or all that is in a pool of the body, plasma or other."""
+        home = pool.split(".")[0]
         if home == "body":
-            state.drug["waiting_amol"][...] += amol
+            state.drug["waiting_amol"][0 if pool == "body.plasma" else 1] += amol.item()
             state.drug["released_amol"][-1] += amol.item()
             return
-        source = state.fields["drug_source_amol"]
         if home == "vessels":
-            amol = np.asarray(np.bincount(state.vessels["voxel"], amol, source.size), np.float64)
-        added = amol.reshape(source.shape)
-        source += added
-        self._tally(state, state.lattice.planes, added)
-
-    def _hand_over_in_cells(self, state: StateView, site: NDArray[np.int64], amol: NDArray[np.float64]) -> None:
-        """Evenly over the voxels of the cells' sites."""
-        lattice = state.lattice
-        by_site = np.asarray(np.bincount(site, amol, lattice.n_sites), np.float64).reshape(lattice.sites)
-        z, y, x, r = *lattice.sites, lattice.refinement
-        source = state.fields["drug_source_in_cells_amol"].reshape(z, r, y, r, x, r)
-        source += by_site[:, None, :, None, :, None] / r**3
-        self._tally(state, [slice(p.first_plane, p.first_plane + p.planes) for p in lattice.patches], by_site)
-
-    def _tally(self, state: StateView, planes: list[slice], amol: NDArray[np.float64]) -> None:
-        for patch, at in enumerate(planes):
-            state.drug["released_amol"][patch] += amol[at].sum()
+            amol = np.asarray(np.bincount(state.vessels["voxel"], amol, state.lattice.n_voxels), np.float64)
+        release_on_voxels(state.lattice, state.fields, state.drug, amol.reshape(state.lattice.voxels))

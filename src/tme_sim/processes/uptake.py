@@ -13,6 +13,7 @@ from tme_sim.numerics.collect import collect
 from tme_sim.numerics.turnover import Rates, turn_over
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state import substance
+from tme_sim.state.drug import release_in_cells
 from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import given
 from tme_sim.state.state import State
@@ -39,11 +40,12 @@ class Uptake(Process):
     """dN/dt = CL (C/φ)(1 − N/N_max) − k_exo N − k_mat N per cell, C/φ averaged over the cell's footprint.
 
     The clearance is per cell, so the result does not depend on how finely the site is meshed. Cells of all kinds on a site
-    compete for the same particles.
+    compete for the same particles. With `drug` in the run, what a degraded particle still held is free in its cell.
     """
 
     uptake: Mapping[str, substance.Uptake] = given("nanoparticle.uptake")
     kinds: tuple[str, ...] = given("cell_kinds")
+    drug_amol: float | None = given("drug_per_particle_amol", default=None)
     _static: Static | None = field(default=None, init=False, repr=False)
 
     @property
@@ -53,7 +55,8 @@ class Uptake(Process):
     @property
     def writes(self) -> frozenset[str]:
         columns = {f"populations.{kind}.{column}" for kind in self.kinds for column in ("cargo", "lysosome")}
-        return frozenset({"fields.nanoparticle"} | columns)
+        drug = {"fields.drug_source_in_cells_amol", "drug.released_amol"} if self.drug_amol is not None else set()
+        return frozenset({"fields.nanoparticle"} | columns | drug)
 
     def prepare(self, state: State, random: Callable[[str], np.random.Generator]) -> None:
         """Empty endosomes and lysosomes."""
@@ -68,11 +71,12 @@ class Uptake(Process):
         lattice, accessible = state.lattice, state.fields["accessible_fraction"].ravel()
         static = self._static = self._static or Static(lattice)
         free = state.fields["nanoparticle"].reshape(len(ROUTES) * len(FORMS), -1)
+        payload = np.tile([self.drug_amol or 0.0, 0.0], len(ROUTES))  # loaded, released
         clearance, sites = [], []
         for kind in self.kinds:
             card, population = self.uptake[kind], state.populations[kind]
             ids, site = population["id"], population["site"]
-            decayed, held = turn_over(
+            decayed, held, freed = turn_over(
                 population["cargo"].reshape(len(ids), len(free)),
                 population["lysosome"].reshape(len(ids), len(free)),
                 free,
@@ -84,9 +88,12 @@ class Uptake(Process):
                 Rates(card.exocytosis_per_s, card.maturation_per_s, card.degradation_per_s),
                 dt_s,
                 streams.key(kind, "turn over"),
+                payload,
             )
             tally = state.ledger.degraded
             tally += decayed.reshape(tally.shape)
+            if self.drug_amol is not None:
+                release_in_cells(lattice, state.fields, state.drug, site, freed)
             clearance.append(card.clearance_um3_per_s * np.clip(1 - held / card.saturation, 0, 1))
             sites.append(site)
         if sites:

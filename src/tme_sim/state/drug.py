@@ -1,7 +1,8 @@
 """Where the released drug is, and the proof that none is lost; as `ledger` for carriers, in amol.
 
-On one instance of a patch: released there = waiting + free + bound + in cells + washed out. In the body, with what the patches'
-copies wash out: released there + washed out = waiting + in the compartments + cleared.
+On one instance of a patch: released there = waiting + interstitium + bound + cells + washed out. In the body, with what the
+patches' copies wash out: released there + washed out = waiting + plasma + peripheral + eliminated. All that was injected in
+carriers = encapsulated + released: what a degraded carrier still held is released in its cell.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.state.errors import ModelError
+from tme_sim.state.variables import FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from tme_sim.state.lattice import Lattice
     from tme_sim.state.state import State
 
 Floats = NDArray[np.float64]
@@ -33,29 +36,66 @@ def drug_on_lattice(state: State) -> dict[str, Floats]:
     fields, lattice = state.fields, state.lattice
     amounts = {
         "waiting": fields["drug_source_amol"] + fields["drug_source_in_cells_amol"],
-        "free": fields["drug_mM"] * extracellular(fields) * lattice.voxel_um3,
+        "interstitium": fields["drug_mM"] * extracellular(fields) * lattice.voxel_um3,
         "bound": fields["drug_bound_amol"],
-        "in_cells": fields["drug_in_cells_amol"],
+        "cells": fields["drug_in_cells_amol"],
     }
     return {name: np.array([amount[planes].sum() for planes in lattice.planes]) for name, amount in amounts.items()}
 
 
-def drug_terms(state: State) -> dict[str, float]:
-    """Terms that add up to `released`, in the whole body: those of the lattice weighted by copies."""
-    drug, copies = state.drug, state.lattice.copies
-    terms = {name: float(copies @ amount) for name, amount in drug_on_lattice(state).items()}
-    terms["waiting"] += float(drug["waiting_amol"].sum())
-    return {
-        "released": float(copies @ drug["released_amol"][:-1] + drug["released_amol"][-1]),
-        **terms,
-        "plasma": float(drug["body_amol"][0]),
-        "elsewhere": float(drug["body_amol"][1:].sum()),
-        "cleared": float(drug["cleared_amol"].sum()),
-    }
+def drug_in_body(state: State) -> dict[str, float]:
+    """Compartment → amol in the whole body outside the lattice; `eliminated` has left it."""
+    drug = state.drug
+    amounts = {"waiting": drug["waiting_amol"], "plasma": drug["body_amol"][:1], "peripheral": drug["body_amol"][1:]}
+    return {name: float(amount.sum()) for name, amount in (amounts | {"eliminated": drug["cleared_amol"]}).items()}
 
 
-def audit_drug(state: State) -> float:
-    """Balance every patch and the body; the largest residual over what passed there. Raises ModelError naming the place."""
+def drug_terms(state: State, loaded: float) -> dict[str, float]:
+    """`injected`, and the terms that add up to it, in the whole body: those of the lattice weighted by copies.
+
+    loaded: carriers that still hold their drug, wherever they are.
+    """
+    per_particle = float(state.drug["per_particle_amol"].item())
+    tissue = {name: float(state.lattice.copies @ amount) for name, amount in drug_on_lattice(state).items()}
+    body = drug_in_body(state)
+    waiting = tissue.pop("waiting") + body.pop("waiting")
+    injected = per_particle * float(state.ledger.injected[FORMS.index("loaded")])
+    return {"injected": injected, "encapsulated": per_particle * loaded, "waiting": waiting, **tissue, **body}
+
+
+def drug_released(state: State) -> float:
+    """All that has been released so far in the whole body, in amol."""
+    released = state.drug["released_amol"]
+    return float(state.lattice.copies @ released[:-1] + released[-1])
+
+
+def release_on_voxels(lattice: Lattice, fields: Mapping[str, Floats], drug: Mapping[str, Floats], amol: Floats) -> None:
+    """`amol` (z, y, x) is released outside cells."""
+    fields["drug_source_amol"][...] += amol
+    _tally(drug, lattice.planes, amol)
+
+
+def release_in_cells(
+    lattice: Lattice, fields: Mapping[str, Floats], drug: Mapping[str, Floats], site: NDArray[np.int64], amol: Floats
+) -> None:
+    """`amol` (cells,) is released in cells on `site`: evenly over the voxels of each."""
+    by_site = np.asarray(np.bincount(site, amol, lattice.n_sites), np.float64).reshape(lattice.sites)
+    z, y, x, r = *lattice.sites, lattice.refinement
+    source = fields["drug_source_in_cells_amol"].reshape(z, r, y, r, x, r)
+    source += by_site[:, None, :, None, :, None] / r**3
+    _tally(drug, [slice(p.first_plane, p.first_plane + p.planes) for p in lattice.patches], by_site)
+
+
+def _tally(drug: Mapping[str, Floats], planes: list[slice], amol: Floats) -> None:
+    for patch, at in enumerate(planes):
+        drug["released_amol"][patch] += amol[at].sum()
+
+
+def audit_drug(state: State, loaded: float) -> float:
+    """Balance every patch, the body and both with the carriers; the largest residual over what passed there.
+
+    loaded: as in `drug_terms`. Raises ModelError naming the place.
+    """
     drug, lattice = state.drug, state.lattice
     held, out = drug_on_lattice(state), drug["washed_out_amol"]
     places = {
@@ -64,11 +104,14 @@ def audit_drug(state: State) -> float:
     }
     in_body = [*drug["waiting_amol"], *drug["body_amol"], *drug["cleared_amol"], *(-lattice.copies * out)]
     places["the body"] = (drug["released_amol"][-1], in_body)
+    if drug["per_particle_amol"].item() > 0:
+        terms = drug_terms(state, loaded)
+        places["carriers"] = (terms["injected"], [terms["encapsulated"], drug_released(state)])
     residual = 0.0
-    for place, (released, terms) in places.items():
-        difference, passed = sum(terms) - released, released + sum(map(abs, terms))
+    for place, (released, parts) in places.items():
+        difference, passed = sum(parts) - released, released + sum(map(abs, parts))
         if not abs(difference) <= RELATIVE_TOLERANCE * passed:
-            told = f"{sum(terms):g} amol found, {released:g} expected ({difference:+.3g})"
+            told = f"{sum(parts):g} amol found, {released:g} expected ({difference:+.3g})"
             raise ModelError(f"ledger: drug in {place} does not balance at tick {state.tick}: {told}")
         residual = max(residual, float(abs(difference) / passed) if passed else 0.0)
     return residual

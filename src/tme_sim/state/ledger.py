@@ -105,6 +105,14 @@ def whole_body(state: State) -> dict[str, float | int]:
     return terms | {name: _weighted(state.ledger.arrays[name], copies) for name in GONE}
 
 
+def still_loaded(state: State) -> float:
+    """Carriers of the whole body that still hold their payload; those that were degraded have lost it."""
+    loaded, copies = FORMS.index("loaded"), state.lattice.copies
+    tissue = [*lattice_amounts(state).values(), *(a for name, a in state.ledger.arrays.items() if name == "washed_out")]
+    held = sum(_weighted(amounts[..., loaded], copies) for amounts in tissue)
+    return float(held + sum(pool[loaded].item() for pool in state.body.pools.values()))
+
+
 def audit(state: State, finite: Callable[[Any], Any] = np.isfinite) -> float:
     """Balance every route, then the whole body; returns the largest relative residual. Raises ModelError naming the term.
 
@@ -112,7 +120,7 @@ def audit(state: State, finite: Callable[[Any], Any] = np.isfinite) -> float:
     is held to a tolerance of its own.
     """
     if state.drug:
-        audit_drug(state)
+        audit_drug(state, still_loaded(state))
     ledger, terms = state.ledger, whole_body(state)
     for name, value in terms.items():
         if not finite(value) or value < 0:

@@ -1,0 +1,43 @@
+"""Quantities that follow from themselves: x = g(x), where g is nearly linear and draws in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+REMEMBERED = 5
+
+
+def settle(follows: Callable[[Floats], Floats], x: Floats, tolerance: float, at_most: int) -> tuple[Floats, int]:
+    """The last x (n,) ≥ 0 that `follows` was called with, and how often, where |follows(x) − x| ≤ tolerance · max(x).
+
+    Picard's iteration, sped up by Anderson's mixing (1965, doi:10.1145/321296.321305): of a linear map it takes the combination
+    of the last six results that leaves the smallest difference. Sums are numpy's own, so the bits depend on no library's threads.
+    Raises ArithmeticError if `at_most` rounds do not do.
+    """
+    results: list[Floats] = []
+    left: list[Floats] = []
+    for rounds in range(1, at_most + 1):
+        found = follows(x)
+        difference = found - x
+        most, scale = float(np.abs(difference).max(initial=0.0)), float(x.max(initial=0.0))
+        if most <= tolerance * scale:
+            return x, rounds
+        results, left = [*results[-REMEMBERED:], found], [*left[-REMEMBERED:], difference]
+        x = np.maximum(_mixed(results, left), 0.0)
+    raise ArithmeticError(f"no balance after {at_most} rounds: {most:.2g} of {scale:.2g} still changes")
+
+
+def _mixed(results: list[Floats], left: list[Floats]) -> Floats:
+    """The last result less what makes the differences that are left smallest in the mean square."""
+    if len(results) == 1:
+        return results[0]
+    steps = np.array([left[-1] - before for before in left[:-1]])
+    gram = np.einsum("in,jn->ij", steps, steps)
+    gram[np.diag_indices_from(gram)] *= 1 + 1e-12  # steps that are alike leave it singular
+    weight = np.linalg.lstsq(gram, np.einsum("in,n->i", steps, left[-1]), rcond=None)[0]
+    return results[-1] - sum((w * (results[-1] - before) for w, before in zip(weight, results[:-1], strict=True)), np.float64(0))
