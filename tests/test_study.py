@@ -45,6 +45,10 @@ def quantities(arms):
 
 def null_model(quantities):
     return {"ratio": [0.5, 1.5, 0.9, 2.0]}
+
+
+def figure(values, path):
+    path.write_text(f"<svg>{len(values['ratio'])}</svg>")
 """
 
 
@@ -84,7 +88,9 @@ def test_a_verdict_says_what_was_met_missed_and_not_simulated(mini: Path, capsys
     assert rows["A4"]["met"] is None, "what is recalled is shown and not counted"
     assert (rows["A3"]["met"], rows["A3"]["n"], rows["A3"]["simulated"]) == (None, 0, None)
     assert "**missed**" in capsys.readouterr().out
+    assert Path("studies/mini-small/figure.svg").read_text() == "<svg>2</svg>"
     table = pd.read_parquet("studies/mini-small/runs.parquet")
+    assert all((Path(folder) / "summary.json").exists() for folder in table["folder"])
     assert table.groupby("arm")["seed"].apply(list).tolist() == [[1, 2]] * 3
 
 

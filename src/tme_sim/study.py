@@ -1,7 +1,9 @@
 """Studies: arms × replicates → runs → quantities → verdict.
 
 A study is a folder under experiments/: `experiment.yaml` (the base run), `study.yaml` (arms: name → overrides; replicates),
-`targets.csv` (published figures with their roles), and `analyse.py` where a quantity is more than one arm's summary value.
+`targets.csv` (published figures with their roles), and `analyse.py` where a quantity is more than one arm's summary value: its
+`quantities(arms)` gets a table of runs for each arm, with their folders and summaries; `null_model(values)` and
+`figure(values, path)`, which draws an SVG, are optional.
 Replicate k of every arm has the same seed, so arms can be compared pairwise. Jobs are those of a sweep: finished ones are not
 run again, so a study that was stopped goes on.
 """
@@ -131,6 +133,8 @@ def run_study(
     store.write_table("runs.parquet", table)
     store.write_json("quantities.json", values)
     store.write_json("verdict.json", {"format": 1, "variant": study.variant, "rows": [row.as_dict() for row in rows]})
+    if study.analyse and hasattr(study.analyse, "figure"):
+        study.analyse.figure(values, folder / "figure.svg")
     return Judged(folder, rows, len(failed))
 
 
@@ -140,7 +144,8 @@ def collect(jobs: Mapping[tuple[str, int], Job], folder: Path) -> pd.DataFrame:
     for (arm, k), job in jobs.items():
         status = read_status(folder / job.hash)
         summary = RunStore(folder / job.hash).read_json("summary.json") if status == "done" else {}
-        rows.append({"arm": arm, "replicate": k, "job": job.hash, "status": status, **summary})
+        place = {"job": job.hash, "folder": str(folder / job.hash)}
+        rows.append({"arm": arm, "replicate": k, **place, "status": status, **summary})
     return pd.DataFrame(rows)
 
 

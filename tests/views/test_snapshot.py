@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tme_sim.files.run_folder import RunFolder
@@ -63,6 +64,14 @@ def test_cells_stand_on_their_site_with_their_cargo(hand_made: Make) -> None:
     points, cargo = Snapshot(hand_made(2)).cells("macrophages", 10)
     assert (points // 20).tolist() == [[0, 0, 0], [3, 5, 7]]
     assert cargo.tolist() == [0, 8]
+
+
+def test_gaps_that_are_shut_are_not_shown(hand_made: Make) -> None:
+    run = hand_made()
+    table = pd.DataFrame({"voxel": [3, 7, 7], "open": [1, 0, 1]})
+    for path in (run.folder / "agents" / "gaps").glob("*.parquet"):
+        table.to_parquet(path)
+    assert len(Snapshot(run).gaps(10)) == 2
 
 
 @pytest.mark.parametrize(
