@@ -54,7 +54,7 @@ def _wall(run: RunFolder) -> list[Hint]:
     """What crossed the wall over plasma's AUC: P·S/V = net entry/(V ∫C dt), and P by route."""
     if not _has(run, "series.parquet"):
         return []
-    auc_s_per_um3 = _plasma_auc(run)
+    auc_s_per_um3 = plasma_auc_s_per_um3(run)
     surface_per_um = 1e-3 * run.info["morphometry"].get("vessel_surface_mm2_per_mm3", 0.0)
     volume_um3 = run.info["tumor_mass_g"] / internal(run.config["tissue"]["density"]) * 1e12
     if not auc_s_per_um3 > 0 or not surface_per_um > 0:
@@ -131,7 +131,7 @@ def _diffusion(run: RunFolder) -> list[Hint]:
     ]
 
 
-def _plasma_auc(run: RunFolder) -> float:
+def plasma_auc_s_per_um3(run: RunFolder) -> float:
     """∫ C dt of carriers in plasma (s/µm³), exponential between records; a dose fills the record's interval it falls into."""
     table = amounts(run)
     plasma = table[table["compartment"] == "plasma"]

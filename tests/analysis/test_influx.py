@@ -1,0 +1,28 @@
+"""The influx permeability is that of the model, route by route."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tme_sim.analysis.influx import permeabilities_um_per_s
+from tme_sim.cli import main
+from tme_sim.config.build import build
+from tme_sim.config.load import load, request
+from tme_sim.files.run_folder import RunFolder
+
+
+def test_a_runs_permeabilities_are_those_it_was_given(tmp_path: Path) -> None:
+    """Transcytosis: the card's, to first order in the step; gaps: what is expected of a Poisson number of 1,500 of them."""
+    words = ["lattice.size=120um", "protocol.duration=1h", "record.level=series", "record.interval=10min", "number=continuum"]
+    words += ["processes.gaps.area_fraction=0.02"]
+    assert main(["run", *words, "report=false", "--quiet", "--out", str(tmp_path / "run")]) == 0
+    run = RunFolder(tmp_path / "run")
+    found = permeabilities_um_per_s(run)
+    assert found["transcytosis"] == pytest.approx(8.3e-5, rel=5e-3)
+    start = build(load(request(words)).config)
+    assert start.state.vessels is not None
+    per_wall = start.processes["gaps"].entry_um3_per_s(start.state) / start.state.vessels.surface_um2.sum()
+    assert found["gap"] == pytest.approx(per_wall, rel=0.1)
+    assert found["injected"] == 0
