@@ -6,8 +6,9 @@ before it is parsed. Hydra's global instance is cleared before and put back afte
 
 from __future__ import annotations
 
+import pickle
 import threading
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ from tme_sim.config.safety import read_checked
 from tme_sim.state.errors import InputError, InputErrors
 
 EXPERIMENT = "_experiment_"  # where the chosen experiment stands in the table, whatever its path
+MOST_KEPT = 64  # merged configurations in memory
 
 
 @dataclass
@@ -53,6 +55,11 @@ class Table:
         """Names of the files of a group."""
         return sorted(name.removeprefix(f"{group}/") for name in self.paths if name.startswith(f"{group}/"))
 
+    def stamp(self) -> Hashable:
+        """What a merge depends on besides the choices: the files as they are now, where they go, and what is replaced."""
+        files = frozenset((name, path, self.packages.get(name), *_changed(path)) for name, path in self.paths.items())
+        return files, frozenset(self.replaced)
+
     def load(self, name: str) -> tuple[dict[str, Any], str | None]:
         """Content and package of a file; an unfit one counts as empty and its errors are kept."""
         file = read_checked(self.paths[name])
@@ -63,6 +70,15 @@ class Table:
         return content, file.package or self.packages.get(name)
 
 
+def _changed(path: Path) -> tuple[int, ...]:
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+_kept: dict[Hashable, bytes] = {}  # Hydra takes a tenth of a second, and the jobs of a sweep mostly differ in values
 _table: ContextVar[Table] = ContextVar("_table")
 _lock = threading.Lock()  # Hydra has one global instance
 
@@ -101,7 +117,18 @@ class _TableOnly(SearchPathPlugin):
 
 
 def merge(table: Table, choices: list[str]) -> DictConfig:
-    """The merged files. Raises InputErrors where Hydra cannot merge them, or a file was refused."""
+    """The merged files, from memory where none has changed. Raises InputErrors where Hydra cannot merge or a file was refused."""
+    key = table.stamp(), tuple(choices)
+    if key not in _kept:
+        merged = pickle.dumps(_merge(table, choices))
+        if len(_kept) >= MOST_KEPT:
+            _kept.clear()
+        _kept[key] = merged
+    config: DictConfig = pickle.loads(_kept[key])
+    return config
+
+
+def _merge(table: Table, choices: list[str]) -> DictConfig:
     with _lock:
         outer, token = GlobalHydra.instance().hydra, _table.set(table)
         GlobalHydra.instance().clear()
