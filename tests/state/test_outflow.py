@@ -8,7 +8,7 @@ import pytest
 from tme_sim.processes.transport import FLOW, Transport
 from tme_sim.state.lattice import Patch
 from tme_sim.state.ledger import audit
-from tme_sim.state.outflow import FIELDS, outflows
+from tme_sim.state.outflow import FIELDS, Outflow
 
 H, PHI = 15.0, 0.1
 
@@ -123,9 +123,9 @@ def test_each_patch_loses_through_its_own_faces_and_the_body_counts_its_copies(m
 
 def test_a_voxel_without_accessible_volume_neither_gives_nor_takes(make_state):
     state = stream(make_state, accessible=np.where(np.arange(20) % 19 == 0, 0.0, PHI).reshape(1, 1, 20))
-    (found,) = outflows(state.lattice, state.fields["accessible_fraction"], [state.fields[name] for name in FIELDS], 1.0)
+    found = Outflow.of(state.lattice, state.fields["accessible_fraction"], [state.fields[name] for name in FIELDS], 1.0)
     assert found.outlets.size == found.inlets.size == found.returning == 0
     amount = np.ones((1, 1, 20))
     assert found.carry_out(amount, 60.0, (1, 2)) == 0
-    assert found.bring_in(amount, 0.0, (1, 2)) == 0
+    assert found.bring_in(amount, np.zeros(1), (1, 2)) == 0
     assert (amount == 1).all()

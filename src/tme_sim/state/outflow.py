@@ -20,45 +20,49 @@ FIELDS = ("tumor_outflow_per_s", "tumor_inflow_per_s")
 
 @dataclass(frozen=True, eq=False)
 class Outflow:
-    """Where fluid passes a patch's bounds: flat voxels, the rate at which a carrier there leaves, the fluid that comes in.
+    """Where fluid passes the tumour's bounds: flat voxels, the rate at which a carrier there leaves, the fluid that comes in.
 
-    Assumed: what flows in holds, per volume, what flows out, since the tissue further inside is like the patch. So of what leaves
-    the share inflow/outflow comes back in, spread over the inlets by their fluid, and what is washed out is what the fluid
-    leaking from the patch's own vessels displaces. No carrier diffuses over a bound.
+    Assumed: what flows in holds, per volume, what flows out of the same patch, since the tissue further inside is like it. So of
+    what leaves a patch the share inflow/outflow comes back in, spread over its inlets by their fluid, and what is washed out is
+    what the fluid leaking from the patch's own vessels displaces. No carrier diffuses over a bound.
+
+    outlets, rate_per_s, patch: (outlets,); inlets: (inlets,); inflow: (patches, inlets); returning: (patches,).
     """
 
     outlets: NDArray[np.int64]
     rate_per_s: Reals
+    patch: NDArray[np.int64]
     inlets: NDArray[np.int64]
     inflow: Reals
-    returning: float
+    returning: Reals
 
-    def carry_out(self, amount: NDArray[Any], dt_s: float, key: Key) -> Any:
-        """Takes what leaves `amount` (z, y, x) in a part of a step, share rate·dt of each outlet; returns the total."""
+    @classmethod
+    def of(cls, lattice: Lattice, accessible: Reals, fluid_per_s: Sequence[Reals], retardation: float) -> Outflow:
+        """accessible: φ (z, y, x); fluid_per_s: the fields `FIELDS`; retardation: f_r, carriers leave a voxel at f_r v/φ."""
+        phi, (out, into) = accessible.ravel(), (field.ravel() for field in fluid_per_s)
+        outlets, inlets = (np.nonzero((flow > 0) & (phi > 0))[0] for flow in (out, into))
+        patch, patches = lattice.patch_of_voxel(outlets), np.arange(len(lattice.patches))
+        inflow = np.where(lattice.patch_of_voxel(inlets) == patches[:, None], into[inlets], 0.0)
+        leaving = np.bincount(patch, out[outlets], len(patches))
+        returning = np.divide(inflow.sum(axis=1), leaving, out=np.zeros(len(patches)), where=leaving > 0)
+        return cls(outlets, retardation * out[outlets] / phi[outlets], patch, inlets, inflow, np.minimum(returning, 1.0))
+
+    def share_in(self, dt_s: float) -> Reals:
+        """Of what is in each outlet, the share that leaves in a part of a step."""
+        return np.minimum(self.rate_per_s * dt_s, 1.0)
+
+    def carry_out(self, amount: NDArray[Any], dt_s: float, key: Key) -> NDArray[Any]:
+        """Takes what leaves `amount` (z, y, x) in a part of a step, rate·dt of each outlet; returns (patches,) totals."""
         flat = amount.reshape(-1)
-        gone = share(flat[self.outlets], np.minimum(self.rate_per_s * dt_s, 1.0), key, self.outlets)
+        gone = share(flat[self.outlets], self.share_in(dt_s), key, self.outlets)
         flat[self.outlets] -= gone
-        return gone.sum(dtype=np.int64 if gone.dtype.kind == "i" else np.float64)
+        total = np.bincount(self.patch, gone, len(self.returning))
+        return total.astype(np.int64) if gone.dtype.kind == "i" else total
 
-    def bring_in(self, amount: NDArray[Any], left: Any, key: Key) -> Any:
-        """Puts what comes back of the total `left` into the inlets of `amount`; returns what is washed out."""
-        if self.returning == 0 or left == 0:
-            return left
-        entity = self.inlets[0]
-        back = share(left, self.returning, key, entity)
-        amount.reshape(-1)[self.inlets] += split(back, self.inflow, (key[0], key[1] ^ 1), entity).astype(amount.dtype, copy=False)
-        return left - back
-
-
-def outflows(lattice: Lattice, accessible: Reals, fluid_per_s: Sequence[Reals], retardation: float) -> list[Outflow]:
-    """One per patch. accessible: φ (z, y, x); fluid_per_s: the two fields `FIELDS`; retardation: f_r, carriers leave at f_r v/φ."""
-    found = []
-    phi, (out, into) = accessible.ravel(), (field.ravel() for field in fluid_per_s)
-    per_plane = lattice.voxels[1] * lattice.voxels[2]
-    for planes in lattice.planes:
-        here = slice(planes.start * per_plane, planes.stop * per_plane)
-        outlets, inlets = (planes.start * per_plane + np.nonzero((flow[here] > 0) & (phi[here] > 0))[0] for flow in (out, into))
-        leaving, entering = out[outlets].sum(), into[inlets].sum()
-        rate = retardation * out[outlets] / phi[outlets]
-        found.append(Outflow(outlets, rate, inlets, into[inlets], min(1.0, entering / leaving) if leaving > 0 else 0.0))
-    return found
+    def bring_in(self, amount: NDArray[Any], left: NDArray[Any], key: Key) -> NDArray[Any]:
+        """Puts what comes back of the totals `left` into the inlets of `amount`; returns (patches,) what is washed out."""
+        back = share(left, self.returning, key)
+        if back.any():
+            spread = split(back, self.inflow, (key[0], key[1] ^ 1)).sum(axis=0)
+            amount.reshape(-1)[self.inlets] += spread.astype(amount.dtype, copy=False)
+        return np.asarray(left - back)
