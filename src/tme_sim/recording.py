@@ -148,11 +148,13 @@ def rows_until(table: pd.DataFrame, until_s: float) -> list[dict[str, Any]]:
 
 
 def agent_table(population: Population) -> pd.DataFrame:
-    """One row per agent; carrier columns become one column per route and form (`cargo_gap_loaded`)."""
+    """One row per agent; carrier columns become one column per (route and) form: `cargo_gap_loaded`, `load_loaded`."""
     columns: dict[str, NDArray[Any]] = {}
     for name, data in population.items():
         if data.ndim == 1:
             columns[name] = data
+        elif data.ndim == 2:
+            columns |= {f"{name}_{f}": data[:, j] for j, f in enumerate(FORMS)}
         else:
             columns |= {f"{name}_{r}_{f}": data[:, i, j] for i, r in enumerate(ROUTES) for j, f in enumerate(FORMS)}
     return pd.DataFrame(columns)

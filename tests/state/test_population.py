@@ -51,8 +51,38 @@ def test_columns_of_different_lengths_are_refused():
 
 
 @pytest.mark.parametrize(
-    "columns", [{"site": np.zeros(1)}, {"site": np.zeros(1), "cargo": np.zeros((1, 4, 2)), "age": np.zeros(1)}]
+    ("columns", "told"),
+    [
+        ({"site": np.zeros(1), "age": np.zeros(1)}, "columns \\['age'\\]: give some of \\['cargo', 'site'\\]"),
+        ({"id": np.zeros(1)}, "columns \\['id'\\]"),
+        ({}, "columns \\[\\]"),
+        ({"site": np.zeros(1), "cargo": np.zeros((2, 4, 2))}, "different lengths"),
+    ],
 )
-def test_agents_with_other_columns_are_refused(columns):
-    with pytest.raises(ValueError, match="differ in"):
-        population(2).add(columns)
+def test_agents_with_other_columns_are_refused(columns, told):
+    agents = population(2)
+    with pytest.raises(ValueError, match=told):
+        agents.add(columns)
+    assert len(agents) == agents.next_id == 2
+
+
+def test_a_column_that_is_not_given_is_zero_and_every_column_keeps_its_type():
+    agents = population(2)
+    agents.columns["age_s"] = np.array([5.0, 6.0])
+    agents.add({"site": np.array([9], np.int32)})
+    assert agents["site"].tolist() == [1, 0, 9]
+    assert agents["age_s"].tolist() == [5, 6, 0]
+    assert agents["cargo"].shape == (3, 4, 2)
+    assert not agents["cargo"][2].any()
+    assert {name: column.dtype.kind for name, column in agents.items()} == {"site": "i", "cargo": "i", "age_s": "f", "id": "i"}
+
+
+def test_rows_that_nobody_joined_or_left_stay_the_same_arrays():
+    """Whoever keeps something by the rows asks whether `id` is still the same array."""
+    agents = population(3)
+    ids = agents["id"]
+    agents.add({"site": np.empty(0, np.int64)})
+    agents.remove(np.zeros(3, bool))
+    assert agents["id"] is ids
+    agents.remove(np.array([True, False, False]))
+    assert agents["id"] is not ids

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from tme_sim.analysis.profiles import Tissue, holds_vessel, profile
 from tme_sim.state.ledger import GONE, lattice_amounts, whole_body
 from tme_sim.state.state import State
-from tme_sim.state.variables import FORMS, ROUTES
+from tme_sim.state.variables import FORMS, PHAGOCYTES, ROUTES
 
 EXTRACELLULAR = ("interstitium", "bound")
-PHAGOCYTES = ("macrophages", "phagocytes")
+IN_PHAGOCYTES = ("macrophages", *PHAGOCYTES)
 HYPOXIC_MMHG = 10.0
 """Cells with less oxygen count as hypoxic (assumed; about where nitroimidazole stains such as pimonidazole begin to bind)."""
 
@@ -22,7 +22,7 @@ Number = float | int | None
 
 
 def summarise(
-    state: State, tumor_mass_g: float, series: Iterable[Mapping[str, Any]], drug_g_per_particle: float
+    state: State, tumor_mass_g: float, series: Sequence[Mapping[str, Any]], drug_g_per_particle: float
 ) -> dict[str, Number]:
     """The measures of the last state; null where no process gives them. Fractions are of all that is on the lattice."""
     amounts = {name: _whole_tumor(patches, state) for name, patches in lattice_amounts(state).items()}
@@ -48,7 +48,7 @@ def summarise(
         "extracellular_fraction": _ratio(extracellular, everything),
         "intracellular_fraction": _ratio(intracellular, everything),
         "endothelium_fraction": _ratio(_sum(amounts, ("endothelium",)), everything),
-        "intracellular_fraction_in_phagocytes": _ratio(_sum(amounts, PHAGOCYTES), intracellular),
+        "intracellular_fraction_in_phagocytes": _ratio(_sum(amounts, IN_PHAGOCYTES), intracellular),
         "released_fraction": _ratio(float(total[:, FORMS.index("released")].sum()), everything),
         "drug_released_in_tumor_ug": float(total[:, FORMS.index("released")].sum()) * drug_g_per_particle * 1e6,
         "hypoxic_fraction": hypoxic_fraction(state),
@@ -61,8 +61,28 @@ def summarise(
     }
     entered = _whole_tumor(state.ledger.entered, state).sum(axis=1)
     for route in ROUTES[1:]:
-        found[f"route_fraction_{route}"] = _ratio(float(entered[ROUTES.index(route)]), float(entered[1:].sum()))
-    return found
+        at = ROUTES.index(route)
+        found[f"route_fraction_{route}"] = _ratio(float(entered[at]), float(entered[1:].sum()))
+        found[f"route_held_fraction_{route}"] = _ratio(float(total[at].sum()), everything)
+    return found | phagocyte_traffic(state, tumor_mass_g, series, float(entered[ROUTES.index("phagocyte")]))
+
+
+def phagocyte_traffic(
+    state: State, tumor_mass_g: float, series: Sequence[Mapping[str, Any]], carried: float
+) -> dict[str, Number]:
+    """Phagocytes that came in per gram of tumour and day, and carriers that each brought; null without the process.
+
+    carried: carriers that came in with them. Their product is the route's influx.
+    """
+    entries = days = None
+    if state.vessels is not None and "crossings" in state.vessels.arrays:
+        crossings = state.vessels.arrays["crossings"].sum(axis=0)
+        entries = float(np.sum(crossings * state.lattice.copies[state.lattice.patch_of_voxel(state.vessels.voxel)]))
+        days = max((row["time_s"] for row in series), default=0.0) / 86400
+    return {
+        "phagocyte_entries_per_g_per_day": None if entries is None or not days else entries / tumor_mass_g / days,
+        "phagocyte_mean_load": _ratio(carried, entries or 0.0),
+    }
 
 
 def patch_sd(state: State, tumor_mass_g: float) -> Number:
@@ -128,8 +148,9 @@ def where_by_route(state: State) -> list[dict[str, Any]]:
                 "percent_id": _percent(float(by_route.sum()), injected),
             }
         )
-    for name in [*state.body.pools, *GONE]:
-        amount = float(whole_body(state)[name])
+    held = whole_body(state)
+    for name in [*state.body.pools, *(name for name in ("wall_bound", *GONE) if name in held)]:
+        amount = float(held[name])
         rows.append({"where": name, **dict.fromkeys(ROUTES), "total": amount, "percent_id": _percent(amount, injected)})
     return rows
 

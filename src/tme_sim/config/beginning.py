@@ -119,6 +119,7 @@ def seed_cells(state: State, config: Config, geometry: Geometry, context: Contex
     for kind, members in (("macrophages", site[is_macrophage]), ("tumor_cells", site[~is_macrophage])):
         empty = {column: state.empty_cargo(len(members)) for column in ("cargo", "lysosome")}
         state.populations[kind] = Population({"site": members, **empty})
+    state.populations |= {kind: state.no_cells() for kind in context.carrying_kinds() if kind not in state.populations}
     occupied = np.zeros(lattice.n_sites, bool)
     occupied[site] = True
     per_voxel = np.repeat(

@@ -42,6 +42,7 @@ PROVIDERS = {
     "fields.interstitial_velocity_um_per_s": "interstitial_flow",
 }
 """What processes of ours make that others cannot do without."""
+    "populations.neutrophils": "phagocytes",
 
 
 def check_times(config: Config) -> None:
@@ -96,9 +97,9 @@ def check_kinds(config: Config, context: Context, enabled: dict[str, Section]) -
         for at, (name, section) in enumerate(enabled.items())
         if section.kind in kinds[:at]
     ]
-    if "uptake" in kinds:
+    if "uptake" in kinds or "phagocytes" in kinds:
         told = "is missing; the tissue holds {} and the card must say how they take it up"
-        missing = [kind for kind in context("cell_kinds") if kind not in config.nanoparticle.uptake]
+        missing = [kind for kind in context("carrying_kinds") if kind not in config.nanoparticle.uptake]
         errors += [InputError(f"nanoparticle.uptake.{kind}", None, told.format(kind)) for kind in missing]
     if errors:
         raise InputErrors(errors)

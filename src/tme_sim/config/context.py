@@ -24,6 +24,7 @@ from tme_sim.state.substance import (
     particle_mass_g,
 )
 
+from tme_sim.state.variables import PHAGOCYTES
 MASS_KEYS = ("core_diameter_um", "density_g_per_mL", "molar_mass_g_per_mol", "polydispersity_index", "drug_fraction")
 """Of a card, what the mass of a particle and of its drug follow from."""
 CLEARANCE_KEYS = {
@@ -49,6 +50,8 @@ class Context:
             "carrier_pools": lambda: tuple(self.carrier_pools),
             "gap_length_um": self._gap_length,
             "carrier_integrator": lambda: self.config.integrator,
+            "carrying_kinds": self.carrying_kinds,
+            "has_gaps": lambda: self._enabled("gaps") is not None,
             "has_interstitial_flow": lambda: self._enabled("interstitial_flow") is not None,
             "has_perfusion": lambda: self._enabled("perfusion") is not None,
             "filtration": self._filtration,
@@ -99,7 +102,7 @@ class Context:
         patches = self.config.tissue.values.get("patches", {}).values()
         given = [patch.macrophage_fraction for patch in patches if patch.macrophage_fraction is not None]
         fractions = given + ([self("cells.macrophage_fraction")] if len(given) < max(1, len(patches)) else [])
-        present = {"macrophages": max(fractions) > 0, "tumor_cells": min(fractions) < 1}
+        present = {"macrophages": max(fractions) > 0 or self.has_phagocytes, "tumor_cells": min(fractions) < 1}
         return tuple(kind for kind, is_present in present.items() if is_present)
 
     def _gap_length(self) -> float | None:
@@ -111,6 +114,15 @@ class Context:
         """What drives fluid through a gap, the same for what it carries as for the flow; None without interstitial_flow."""
         section = self._enabled("interstitial_flow")
         if section is None:
+    def carrying_kinds(self) -> tuple[str, ...]:
+        """Populations of cells that may hold carriers: those that live in the tissue, and phagocytes from blood."""
+        return self.cell_kinds() + (PHAGOCYTES if self.has_phagocytes else ())
+
+    @property
+    def has_phagocytes(self) -> bool:
+        """Whether phagocytes may come out of the blood."""
+        return any(self._enabled(kind) is not None for kind in ("phagocytes", "migration"))
+
             return None
         names = ("vessel_pressure_mmHg", "vessel_oncotic_pressure_mmHg", "tissue_oncotic_pressure_mmHg", "oncotic_reflection")
         driving = driving_pressure_mmHg(*(float(section.values[name]) for name in names))

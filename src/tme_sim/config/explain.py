@@ -92,6 +92,7 @@ def _plain_paths(cls: type) -> list[str]:
 
 
 def _pattern_row(key: str, rows: dict[str, Row]) -> Row | None:
+        "carrying_kinds": ["cells.macrophage_fraction"],
     """The row of a key inside a mapping, written with NAME: `nanoparticle.uptake.NAME.clearance`."""
     parts = key.split(".")
     for i in range(1, len(parts)):

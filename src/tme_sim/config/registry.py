@@ -21,6 +21,8 @@ KINDS: dict[str, dict[str, str]] = {
         "gaps": "tme_sim.processes.gaps:Gaps",
         "bursts": "tme_sim.processes.bursts:Bursts",
         "transcytosis": "tme_sim.processes.transcytosis:Transcytosis",
+        "phagocytes": "tme_sim.processes.phagocytes:Phagocytes",
+        "migration": "tme_sim.processes.migration:Migration",
         "transport": "tme_sim.processes.transport:Transport",
         "binding": "tme_sim.processes.binding:Binding",
         "uptake": "tme_sim.processes.uptake:Uptake",

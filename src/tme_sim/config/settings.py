@@ -41,6 +41,8 @@ class BodySettings:
     liver_mass_g: float = parameter("liver mass", above=0)
     spleen_mass_g: float = parameter("spleen mass", above=0)
     kupffer_cells: float = parameter("number of Kupffer cells", above=0, at_most=1e13)
+    neutrophils_per_um3: float = parameter("neutrophils per volume of blood", above=0, at_most=1)
+    monocytes_per_um3: float = parameter("monocytes per volume of blood", above=0, at_most=1)
     glomerular_filtration_um3_per_s: float = parameter("plasma volume that the kidneys filter per time", at_least=0)
 
 

@@ -23,7 +23,7 @@ class Release(Process):
     """
 
     release: substance.Release = given("nanoparticle.release")
-    kinds: tuple[str, ...] = given("cell_kinds")
+    kinds: tuple[str, ...] = given("carrying_kinds")
     pools: tuple[str, ...] = given("carrier_pools")
     drug_amol: float | None = given("drug_per_particle_amol", default=None)
 

@@ -44,7 +44,7 @@ class Uptake(Process):
     """
 
     uptake: Mapping[str, substance.Uptake] = given("nanoparticle.uptake")
-    kinds: tuple[str, ...] = given("cell_kinds")
+    kinds: tuple[str, ...] = given("carrying_kinds")
     drug_amol: float | None = given("drug_per_particle_amol", default=None)
     _static: Static | None = field(default=None, init=False, repr=False)
 

@@ -96,12 +96,21 @@ def lattice_amounts(state: State) -> dict[str, Amount]:
     return found
 
 
+def wall_bound(state: State) -> Amount:
+    """(patch, form) what phagocytes on the wall hold, on one instance of each patch: out of blood, and not in the tissue yet."""
+    cells = state.populations["arrested"]
+    load, patch_of_agent = cells["load"], state.lattice.patch_of_voxel(cells["voxel"])
+    return np.stack([load[patch_of_agent == patch].sum(axis=0) for patch in range(len(state.lattice.patches))])
+
+
 def whole_body(state: State) -> dict[str, float | int]:
     """Every term that adds up to `injected`, lattice terms weighted by copies. Python numbers: integers do not overflow."""
     copies = state.lattice.copies
     terms: dict[str, float | int] = {name: _sum(pool) for name, pool in state.body.pools.items()}
     for name, amounts in lattice_amounts(state).items():
         terms[name] = _weighted(amounts, copies)
+    if "arrested" in state.populations:
+        terms["wall_bound"] = _weighted(wall_bound(state), copies)
     return terms | {name: _weighted(state.ledger.arrays[name], copies) for name in GONE}
 
 

@@ -36,22 +36,39 @@ class Population(Mapping[str, Column]):
         return len(self.columns["id"])
 
     def add(self, columns: Mapping[str, Column]) -> NDArray[np.int64]:
-        """Append agents; every column but `id` must be given. Returns the new ids."""
-        missing = set(self.columns) - {"id"} ^ set(columns)
-        if missing:
-            raise ValueError(f"columns given and columns held differ in {sorted(missing)}")
-        n = len(next(iter(columns.values()))) if columns else 0
+        """Append agents and return their ids; a column that is not given is zero for them.
+
+        Raises ValueError for no column at all, one that the population does not hold, and columns of different lengths.
+        """
+        unknown = set(columns) - set(self.columns) | {"id"} & set(columns)
+        if unknown or not columns:
+            raise ValueError(f"columns {sorted(unknown)}: give some of {sorted(set(self.columns) - {'id'})}")
+        lengths = {len(column) for column in columns.values()}
+        if len(lengths) > 1:
+            raise ValueError(f"columns of different lengths: { {k: len(v) for k, v in columns.items()} }")
+        n = lengths.pop()
         ids = np.arange(self.next_id, self.next_id + n, dtype=np.int64)
-        for name, column in {**columns, "id": ids}.items():
-            self.columns[name] = np.concatenate([self.columns[name], column]).astype(self.columns[name].dtype, copy=False)
-        self.next_id += n
+        if n:
+            given = {**columns, "id": ids}
+            self.columns = {name: _extended(held, given.get(name), n) for name, held in self.columns.items()}
+            self.next_id += n
         return ids
 
     def remove(self, rows: NDArray[np.bool_]) -> None:
         """Remove the agents marked True."""
-        self.columns = {name: column[~rows] for name, column in self.columns.items()}
+        if rows.any():
+            self.columns = {name: column[~rows] for name, column in self.columns.items()}
 
     def sort_by(self, name: str) -> None:
         """Put the rows in increasing order of a column (site order keeps neighbours close in memory); ids travel along."""
         order = np.argsort(self.columns[name], kind="stable")
         self.columns = {key: np.ascontiguousarray(column[order]) for key, column in self.columns.items()}
+
+
+def _extended(held: Column, more: Column | None, n: int) -> Column:
+    """A column with n rows more, of its own type; zeros where nothing is given."""
+    out = np.zeros((len(held) + n, *held.shape[1:]), held.dtype)
+    out[: len(held)] = held
+    if more is not None:
+        out[len(held) :] = more
+    return out

@@ -8,6 +8,9 @@ ROUTES = ("injected", "gap", "transcytosis", "phagocyte")
 FORMS = ("loaded", "released")
 """Whether a carrier still holds its payload; every carrier amount has this axis."""
 
+PHAGOCYTES = ("neutrophils", "monocytes")
+"""Kinds of blood cells that carry particles into the tissue, where they are populations of these names."""
+
 VARIABLES: dict[str, tuple[str, str]] = {
     "fields.nanoparticle": ("count", "free carriers in the interstitium (route, form, z, y, x)"),
     "fields.bound": ("count", "carriers bound to the extracellular matrix (route, form, z, y, x)"),
@@ -46,6 +49,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "vessels.segment_drug_mM": ("mM", "released drug, unbound in plasma, mean along the segment (segments)"),
     "body.plasma": ("count", "carriers in blood plasma (form)"),
     "body.kupffer": ("count", "carriers in Kupffer cells (form)"),
+    "vessels.crossings": ("1", "neutrophils and monocytes that have crossed the wall here (kind, walls)"),
     "body.NAME": ("count", "carriers in a parallel sink of the body (form)"),
     "populations.gaps.voxel": ("1", "flat index of the wall voxel that holds the gap"),
     "populations.gaps.radius_um": ("um", "pore radius"),
@@ -54,6 +58,13 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "populations.gaps.opened": ("1", "how often the gap has opened"),
     "populations.gaps.entered": ("count", "carriers that came in through this gap"),
     "populations.NAME.site": ("1", "flat index of the site that the agent occupies"),
+    "populations.arrested": ("1", "phagocytes on the vessel wall: voxel, kind, and load (agent, form)"),
+    "populations.NAME": ("1", "the agents of a kind, who come and go: all their columns"),
+    "populations.NAME.id": ("1", "number of the agent, never used again"),
+    "populations.NAME.next_id": ("1", "id that the next agent gets"),
+    "populations.arrested.voxel": ("1", "flat index of the wall voxel that the cell sits on"),
+    "populations.arrested.kind": ("1", "0 a neutrophil, 1 a monocyte"),
+    "populations.arrested.load": ("count", "carriers in a cell on the wall, not in the tissue yet (agent, form)"),
     "populations.NAME.cargo": ("count", "carriers in endosomes (agent, route, form)"),
     "populations.NAME.lysosome": ("count", "carriers in lysosomes (agent, route, form)"),
 }

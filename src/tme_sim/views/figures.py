@@ -57,7 +57,7 @@ STYLE: dict[Any, Any] = {
     "ytick.labelcolor": INK,
     "ytick.major.width": 0.7,
 }
-TUMOR_ORDER = ("interstitium", "bound", "endothelium", "macrophages", "tumor_cells", "phagocytes")
+TUMOR_ORDER = ("interstitium", "bound", "endothelium", "macrophages", "neutrophils", "monocytes", "tumor_cells")
 
 
 @dataclass(frozen=True)
