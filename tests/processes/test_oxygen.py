@@ -46,7 +46,7 @@ def test_what_the_walls_give_is_what_the_cells_consume(make_state, add_cells, re
     voxel, surface = state.vessels.voxel, state.vessels.surface_um2
     given = (300.0 * surface * (40.0 - p.ravel()[voxel])).sum()
     consumed = (20.0 * p / (p + 2.0)).sum() * state.lattice.voxel_um3
-    assert given == pytest.approx(consumed, rel=1e-6)
+    assert given == pytest.approx(consumed, rel=1e-5)
     assert 0 < p.min() < p.max() < 40
 
 
@@ -56,7 +56,7 @@ def test_a_mean_field_has_the_root_of_its_quadratic(make_state, add_cells):
     exchange = 300.0 * 30.0 / 15.0**3
     linear = exchange * (40.0 - 2.0) - 20.0
     expected = (linear + np.sqrt(linear**2 + 4 * exchange**2 * 40.0 * 2.0)) / (2 * exchange)
-    np.testing.assert_allclose(settle(oxygen(), state), expected, rtol=1e-7)
+    np.testing.assert_allclose(settle(oxygen(), state), expected, rtol=2e-6)
 
 
 def test_half_the_cells_consume_half(make_state, add_cells):

@@ -13,11 +13,13 @@ from numpy.typing import ArrayLike
 from tme_sim.numerics.arrays import Reals, in_place, plain
 from tme_sim.numerics.faces import Faces, NotSolvedError, refuse
 from tme_sim.numerics.jit import parallel_kernel, prange
-from tme_sim.numerics.multigrid import Multigrid, Singles, add_inflow
+from tme_sim.numerics.lending import lent
+from tme_sim.numerics.multigrid import Multigrid, Numbers, Singles, add_inflow
 from tme_sim.numerics.threads import use_threads_for
 
 TOLERANCE = 1e-8
 MOST_ITERATIONS = 100
+_NOTHING = np.zeros((0, 0, 0))
 
 
 @dataclass(frozen=True)
@@ -29,23 +31,36 @@ class Solved:
     tangents: int = 0
 
 
+class Vectors:
+    """Work arrays of conjugate gradients; `p` has a margin of zeros."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        nz, ny, nx = shape
+        self.diagonal, self.r, self.q = (np.zeros(shape) for _ in range(3))
+        self.p = np.zeros((nz + 2, ny + 2, nx + 2))
+        self.line, self.sums = np.zeros((2, nz, nx)), np.zeros(nz)
+
+
 class EllipticSolver:
     """Solves Σ g (u − u_neighbour) + r u = s for one set of faces and any r ≥ 0 and s.
 
-    Keeps levels and work arrays, so that an iteration allocates nothing. The bits do not depend on the number of threads.
+    Conductances are kept in single precision where that loses nothing, as for an even diffusivity. Work arrays are lent to all
+    solvers of a shape, so that an iteration allocates nothing. The bits do not depend on the number of threads.
     """
 
     def __init__(self, faces: Faces) -> None:
-        self.faces = faces
-        nz, ny, nx = self.shape = faces.shape
+        self.shape = faces.shape
         largest = max(float(g.max(initial=0.0)) for g in faces.arrays)
         self._unit = largest if largest > 0 else 1.0
-        self._multigrid = Multigrid([g / self._unit for g in faces.arrays])
-        self._diagonal, self._r, self._q = (np.zeros(self.shape) for _ in range(3))
-        gz, gy, gx = faces.arrays
-        self._conductance = gz[:-1] + gz[1:] + gy[:, :-1] + gy[:, 1:] + gx[:, :, :-1] + gx[:, :, 1:]
-        self._p = np.zeros((nz + 2, ny + 2, nx + 2))
-        self._line, self._sums = np.zeros((2, nz, nx)), np.zeros(nz)
+        scaled = [g / self._unit for g in faces.arrays]
+        self._multigrid = Multigrid(scaled)
+        finest = self._multigrid.levels[0]
+        self._sink, single = finest.sink, (finest.gz, finest.gy, finest.gx)
+        exact = all(np.array_equal(a, b) for a, b in zip(single, scaled, strict=True))
+        self._faces: tuple[Numbers, Numbers, Numbers] = single if exact else (scaled[0], scaled[1], scaled[2])
+        work = lent(Vectors, self.shape)
+        self._work, self._diagonal, self._r, self._q, self._p = work, work.diagonal, work.r, work.q, work.p
+        self._line, self._sums = work.line, work.sums
 
     def solve(
         self, sink: ArrayLike, source: ArrayLike, u: Reals, tolerance: float = TOLERANCE, at_most: int = MOST_ITERATIONS
@@ -56,12 +71,12 @@ class EllipticSolver:
         NotSolvedError naming a voxel for a sink that is negative, anything not finite, or when `at_most` iterations do not do.
         """
         x, r, s = self._checked(sink, source, u)
-        self._set_diagonal(r)
-        norm = self._norm(s)
+        norm = self._norm(s) / self._unit
+        self._set_diagonal(r, _NOTHING, 1.0, x, tangent=True)
         if norm == 0.0:
             x[self._diagonal > 0] = 0.0
             return Solved(0, 0.0)
-        iterations, left = self._iterate(r, x, self._start(s, x), tolerance * norm, at_most)
+        iterations, left = self._iterate(x, self._start(s, x), tolerance * norm, at_most)
         return Solved(iterations, left / norm)
 
     def solve_saturable(
@@ -82,22 +97,20 @@ class EllipticSolver:
         """
         x, r, s = self._checked(sink, source, u)
         m = plain(np.broadcast_to(np.asarray(largest, np.float64), self.shape))
-        refuse(~np.isfinite(m) | (m < 0), m, "a consumption must be finite and not negative")
-        refuse(s < 0, s, "the source beside a saturable consumption must not be negative")
+        _no_less_than_0(m, "a consumption must be finite and not negative")
+        _no_less_than_0(s, "the source beside a saturable consumption must not be negative")
         np.maximum(x, 0.0, out=x)
-        norm, total = self._norm(s), 0
+        norm, total = self._norm(s) / self._unit, 0
         if norm == 0.0:
             x[...] = 0.0
             return Solved(0, 0.0)
         for tangents in range(at_most):
-            reach = x + half
-            self._set_diagonal(r + m / reach)
+            self._set_diagonal(r, m, half, x, tangent=False)
             left = self._start(s, x)
             if left <= tolerance * norm:
                 return Solved(total, left / norm, tangents)
-            steep = r + m * half / reach**2
-            self._set_diagonal(steep)
-            iterations, _ = self._iterate(steep, x, left, max(0.5 * tolerance * norm, 0.01 * left), at_most)
+            self._set_diagonal(r, m, half, x, tangent=True)
+            iterations, _ = self._iterate(x, left, max(0.5 * tolerance * norm, 0.01 * left), at_most)
             total += iterations
             np.maximum(x, 0.0, out=x)
         raise self._failure(f"no balance after {at_most} tangents", left, tolerance * norm)
@@ -105,16 +118,17 @@ class EllipticSolver:
     def _checked(self, sink: ArrayLike, source: ArrayLike, u: Reals) -> tuple[Reals, Reals, Reals]:
         x = in_place("u", u, np.float64)
         r, s = (plain(np.broadcast_to(np.asarray(a, np.float64), self.shape)) for a in (sink, source))
-        refuse(~np.isfinite(r) | (r < 0), r, "a sink must be finite and not negative")
+        _no_less_than_0(r, "a sink must be finite and not negative")
         for name, array in (("source", s), ("value to start from", x)):
-            refuse(~np.isfinite(array), array, f"the {name} is not finite")
+            if not np.isfinite(array.sum()):  # which may also be a sum beyond all numbers, of finite ones
+                refuse(~np.isfinite(array), array, f"the {name} is not finite")
         return x, r, s
 
-    def _iterate(self, sink: Reals, u: Reals, left: float, goal: float, at_most: int) -> tuple[int, float]:
+    def _iterate(self, u: Reals, left: float, goal: float, at_most: int) -> tuple[int, float]:
         """Conjugate gradients from the residual that `_start` left; returns iterations and the residual's norm."""
         if left <= goal:
             return 0, left
-        self._multigrid.set_sink(sink / self._unit)
+        self._multigrid.spread_sink()
         scale = 1.0 / float(np.abs(self._r).max())
         self._multigrid.b[...] = self._r * scale
         self._p[...], before = 0.0, 0.0
@@ -136,22 +150,26 @@ class EllipticSolver:
     def _failure(self, why: str, left: float, goal: float) -> NotSolvedError:
         worst = np.where(np.isfinite(self._r), np.abs(self._r), np.inf).argmax()
         voxel = tuple(int(i) for i in np.unravel_index(int(worst), self.shape))
+        left, goal = left * self._unit, goal * self._unit
         return NotSolvedError(f"{why}; {left:.2g} of it is left over, at most {goal:.2g} may be", voxel)
 
-    def _set_diagonal(self, sink: Reals) -> None:
-        np.add(self._conductance, sink, out=self._diagonal)
+    def _set_diagonal(self, sink: Reals, largest: Reals, half: float, u: Reals, tangent: bool) -> None:
+        """Of the balance with the consumption's chord through 0 and u, or with its tangent at u."""
+        use_threads_for(u.size)
+        _set_diagonal(*self._faces, sink, largest, half, u, tangent, 1.0 / self._unit, self._diagonal, self._sink)
 
     def _start(self, source: Reals, u: Reals) -> float:
         """The residual of u and its norm."""
         self._p[1:-1, 1:-1, 1:-1] = u
         self._apply()
-        np.subtract(source, self._q, out=self._r)
+        np.divide(source, self._unit, out=self._r)
+        self._r -= self._q
         return self._norm(self._r)
 
     def _apply(self) -> float:
         """q = A p, and p·q."""
         use_threads_for(self._q.size)
-        _apply(*self.faces.arrays, self._diagonal, self._p, self._q, self._line, self._sums)
+        _apply(*self._faces, self._diagonal, self._p, self._q, self._line, self._sums)
         return float(self._sums.sum())
 
     def _norm(self, a: Reals) -> float:
@@ -160,9 +178,33 @@ class EllipticSolver:
         return float(np.sqrt(self._sums.sum()))
 
 
+def _no_less_than_0(a: Reals, rule: str) -> None:
+    if a.size and not (a.min() >= 0.0 and np.isfinite(a.max())):
+        refuse(~np.isfinite(a) | (a < 0), a, rule)
+
+
+@parallel_kernel
+def _set_diagonal(
+    gz: Numbers, gy: Numbers, gx: Numbers, sink: Reals, largest: Reals, half: float, u: Reals, tangent: bool, scale: float,
+    diagonal: Reals, single: Singles,
+) -> None:  # fmt: skip
+    """Conductances plus `scale` · sink of each voxel, and that sink in single precision for the V-cycle."""
+    nz, ny, nx = diagonal.shape
+    for z in prange(nz):
+        for y in range(ny):
+            for x in range(nx):
+                r = sink[z, y, x]
+                if largest.size:
+                    reach = u[z, y, x] + half
+                    r += largest[z, y, x] / reach * (half / reach if tangent else 1.0)
+                single[z, y, x] = r * scale
+                g = gz[z, y, x] + gz[z + 1, y, x] + gy[z, y, x] + gy[z, y + 1, x] + gx[z, y, x] + gx[z, y, x + 1]
+                diagonal[z, y, x] = g + r * scale
+
+
 @parallel_kernel
 def _apply(
-    gz: Reals, gy: Reals, gx: Reals, diagonal: Reals, p: Reals, q: Reals, line: Reals, sums: Reals
+    gz: Numbers, gy: Numbers, gx: Numbers, diagonal: Reals, p: Reals, q: Reals, line: Reals, sums: Reals
 ) -> None:  # fmt: skip
     """q = A p; sums[z] = Σ p q of the plane."""
     nz, ny, nx = q.shape

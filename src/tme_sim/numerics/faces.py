@@ -68,8 +68,11 @@ def _plane(array: Reals, axis: int, index: int) -> Reals:
 def face_conductances(diffusivity: ArrayLike, spacing_um: float, shape: tuple[int, int, int], fixed: Sides = CLOSED) -> Faces:
     """g = D_face/h² with D_face the harmonic mean of both voxels; 2 D/h² to a lattice face that holds a value.
 
-    `diffusivity` broadcasts to `shape`. Raises NotSolvedError naming a voxel where it is negative or not finite.
+    `diffusivity` broadcasts to `shape`; those of a single number are one line per axis, broadcast. Raises NotSolvedError naming
+    a voxel where it is negative or not finite.
     """
+    if np.ndim(diffusivity) == 0:
+        return _even(float(np.asarray(diffusivity)), spacing_um, shape, fixed)
     d = np.broadcast_to(np.asarray(diffusivity, np.float64), shape)
     refuse(~np.isfinite(d) | (d < 0), d, "a diffusivity must be finite and not negative")
     found = []
@@ -82,6 +85,18 @@ def face_conductances(diffusivity: ArrayLike, spacing_um: float, shape: tuple[in
             if holds:
                 g[end] = 2.0 * along[end] / spacing_um**2
         found.append(np.ascontiguousarray(np.moveaxis(g, 0, axis)))
+    return Faces(*found)
+
+
+def _even(diffusivity: float, spacing_um: float, shape: tuple[int, int, int], fixed: Sides) -> Faces:
+    if not (np.isfinite(diffusivity) and diffusivity >= 0):
+        raise NotSolvedError(f"{diffusivity:g}: a diffusivity must be finite and not negative", (0, 0, 0))
+    found = []
+    for axis, n in enumerate(shape):
+        g = np.full(n + 1, diffusivity / spacing_um**2)
+        g[[0, -1]] *= [2.0 * holds for holds in fixed[axis]]
+        spread = [n + 1 if other == axis else m for other, m in enumerate(shape)]
+        found.append(np.broadcast_to(g.reshape([-1 if other == axis else 1 for other in range(3)]), spread))
     return Faces(*found)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.numerics.jit import kernel, parallel_kernel, prange
+from tme_sim.numerics.lending import lent
 from tme_sim.numerics.threads import use_threads_for
 
 Reals = NDArray[np.float64]
@@ -73,18 +74,27 @@ def _distances(width: Reals) -> Reals:
     return np.diff(np.concatenate([[0.0], _centres(width), [width.sum()]]))
 
 
+class Work:
+    """Work arrays of one mesh. `u` has a margin of zeros on every side."""
+
+    def __init__(self, shape: tuple[int, int, int]) -> None:
+        nz, ny, nx = shape
+        self.sink, self.inverse, self.b, self.residual = (np.zeros(shape, np.float32) for _ in range(4))
+        self.u = np.zeros((nz + 2, ny + 2, nx + 2), np.float32)
+        self.line = np.zeros((nz, 2 * ((nx + 1) // 2) + 3), np.float32)
+
+
 class Level:
-    """Conductances, sinks and work arrays of one mesh. `u` has a margin of zeros on every side."""
+    """Conductances of one mesh, and work arrays on loan."""
 
     def __init__(self, faces: Sequence[Numbers], axes: Sequence[Axis]) -> None:
         self.gz, self.gy, self.gx = (np.ascontiguousarray(g, np.float32) for g in faces)
         self.axes = tuple(axes)
-        nz, ny, nx = self.shape = tuple(len(axis.width) for axis in axes)
-        self.size = nz * ny * nx
-        self.sink, self.inverse, self.b = (np.zeros(self.shape, np.float32) for _ in range(3))
-        self.u = np.zeros((nz + 2, ny + 2, nx + 2), np.float32)
-        self.residual = np.zeros((nz, ny, nx), np.float32)
-        self.line = np.zeros((nz, 2 * ((nx + 1) // 2) + 3), np.float32)
+        z, y, x = self.shape = len(axes[0].width), len(axes[1].width), len(axes[2].width)
+        self.size = z * y * x
+        self._work = work = lent(Work, self.shape)
+        self.sink, self.inverse, self.b, self.u = work.sink, work.inverse, work.b, work.u
+        self.residual, self.line = work.residual, work.line
 
     def coarser(self) -> Level:
         """The level of pairs: faces between pairs added up over their area, by the ratio of distances."""
@@ -118,6 +128,10 @@ class Multigrid:
     def set_sink(self, sink: Numbers) -> None:
         """Take a new sink (z, y, x), in the conductances' unit."""
         np.copyto(self.levels[0].sink, sink, casting="same_kind")
+        self.spread_sink()
+
+    def spread_sink(self) -> None:
+        """Take the sink that the finest level holds."""
         for i, level in enumerate(self.levels):
             use_threads_for(level.size)
             coarse = self.levels[i + 1].sink if i + 1 < len(self.levels) else _NOTHING

@@ -13,6 +13,9 @@ from tme_sim.state.parameters import given, parameter
 from tme_sim.state.state import State
 from tme_sim.state.steady import SteadyField, live_cells, per_volume
 
+TOLERANCE = 1e-6
+"""Of the residual: some 1e-6 of the field, far below what the mesh costs."""
+
 
 @dataclass(kw_only=True, eq=False)
 class Acidity(Process):
@@ -52,7 +55,9 @@ class Acidity(Process):
         if dt_s == 0:
             return
         lattice, now_s = state.lattice, state.time_s
-        self._balance = balance = self._balance or SteadyField(streams.process, "pH", lattice, self.diffusivity_um2_per_s, now_s)
+        self._balance = balance = self._balance or SteadyField(
+            streams.process, "pH", lattice, self.diffusivity_um2_per_s, now_s, tolerance=TOLERANCE
+        )
         perfused = state.vessels["surface_um2"] * state.vessels["perfused"]
         washout = self.wall_permeability_um_per_s * per_volume(lattice, state.vessels["voxel"], perfused)
         cells = live_cells(lattice, state.populations, self.kinds)

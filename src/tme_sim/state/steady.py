@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tme_sim.numerics.elliptic import EllipticSolver
+from tme_sim.numerics.elliptic import TOLERANCE, EllipticSolver
 from tme_sim.numerics.faces import CLOSED, Faces, NotSolvedError, Sides, face_conductances, hold_voxels
 from tme_sim.state.errors import ModelError
 from tme_sim.state.lattice import Lattice
@@ -21,7 +21,8 @@ class SteadyField:
     """Solves −∇·(D∇u) + r u (+ m u/(u + k)) = s for one diffusivity (µm²/s, or a conductivity), by patch.
 
     fixed: which faces of every patch hold a value; what they amount to goes into s (`faces[patch].inflow_at_edge`). held:
-    voxels (z, y, x) that keep `value`. A failure is a ModelError naming process, field, voxel and time.
+    voxels (z, y, x) that keep `value`; tolerance: of the residual over the source, Euclidean norms. A failure is a ModelError
+    naming process, field, voxel and time.
     """
 
     def __init__(
@@ -34,14 +35,17 @@ class SteadyField:
         fixed: Sides = CLOSED,
         held: NDArray[np.bool_] | None = None,
         value: float = 0.0,
+        tolerance: float = TOLERANCE,
     ) -> None:
         self.process, self.field, self.planes, self.held = process, field, lattice.planes, held
+        self._tolerance = tolerance
         self.faces: list[Faces] = []
-        self._sink, self._source = np.zeros((2, *lattice.voxels))
-        d = np.broadcast_to(np.asarray(diffusivity, np.float64), lattice.voxels)
+        self._sink, self._source = np.zeros((2, *(lattice.voxels if held is not None else (0, 0, 0))))
         for planes in self.planes:
+            shape = (planes.stop - planes.start, *lattice.voxels[1:])
+            d = diffusivity if np.ndim(diffusivity) == 0 else np.broadcast_to(diffusivity, lattice.voxels)[planes]
             with self._told(planes, time_s):
-                faces = face_conductances(d[planes], lattice.voxel_um, d[planes].shape, fixed)
+                faces = face_conductances(d, lattice.voxel_um, shape, fixed)
             if held is not None:
                 faces, self._sink[planes], self._source[planes] = hold_voxels(faces, held[planes], value)
             self.faces.append(faces)
@@ -53,7 +57,7 @@ class SteadyField:
         iterations = 0
         for solver, at in zip(self._solvers, self.planes, strict=True):
             with self._told(at, time_s):
-                iterations += solver.solve(r[at], s[at], u[at]).iterations
+                iterations += solver.solve(r[at], s[at], u[at], self._tolerance).iterations
         return iterations
 
     def solve_saturable(self, u: Reals, sink: Reals, source: Reals, largest: Reals, half: float, time_s: float) -> int:
@@ -62,7 +66,7 @@ class SteadyField:
         iterations = 0
         for solver, at in zip(self._solvers, self.planes, strict=True):
             with self._told(at, time_s):
-                iterations += solver.solve_saturable(r[at], s[at], largest[at], half, u[at]).iterations
+                iterations += solver.solve_saturable(r[at], s[at], largest[at], half, u[at], self._tolerance).iterations
         return iterations
 
     def _with_held(self, sink: Reals, source: Reals) -> tuple[Reals, Reals]:
@@ -85,10 +89,9 @@ def live_cells(lattice: Lattice, populations: Mapping[str, Mapping[str, NDArray[
     count: Reals = np.zeros(lattice.n_sites)
     for kind in kinds:
         count += np.bincount(populations[kind]["site"], minlength=lattice.n_sites)
-    on_voxels = count.reshape(lattice.sites)
-    for axis in range(3):
-        on_voxels = np.repeat(on_voxels, lattice.refinement, axis)
-    return on_voxels
+    (z, y, x), r = lattice.sites, lattice.refinement
+    on_voxels = np.broadcast_to(count.reshape(z, 1, y, 1, x, 1), (z, r, y, r, x, r))
+    return on_voxels.reshape(lattice.voxels)
 
 
 def per_volume(lattice: Lattice, voxel: NDArray[np.int64], amount: NDArray[np.float64]) -> Reals:
