@@ -75,7 +75,7 @@ def test_one_run_measures_every_promised_row_and_tells_its_error(page: ModuleTyp
     assert found["machine"]["size"] == "tiny"
 
 
-@pytest.mark.parametrize("number", ["continuum", "stochastic"])
+@pytest.mark.parametrize("number", ["continuum", pytest.param("stochastic", marks=pytest.mark.slow)])
 def test_the_reference_run_keeps_its_carriers_and_tells_where_the_time_goes(number: str) -> None:
     found = output("reference.py", number, "1", "6", "0", "1")
     assert found["extrapolated"]

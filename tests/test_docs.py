@@ -14,6 +14,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"(?:^    .*\n?)+", README, re.MULTILINE)
 COMMANDS = re.findall(r"^    (tme-sim [^#\n]+)", README, re.MULTILINE)
 SHORT = ["lattice.size=120um", "protocol.duration=1h"]
+SHORTER = {
+    'tme_sim.run("quick", {': 'tme_sim.run("quick", {"lattice.size": "120 um", "protocol.duration": "1 h", ',
+    'tme_sim.sweep("quick", {': 'tme_sim.sweep("quick", {"lattice.size": ["120 um"], "protocol.duration": ["1 h"], ',
+    '"protocol.duration": "4 h"': '"protocol.duration": "1 h"',
+    'time="24 h"': 'time="1 h"',
+}
 
 
 def test_the_table_of_variables_in_the_architecture_is_as_generated() -> None:
@@ -47,7 +53,7 @@ def test_every_python_block_of_the_readme_runs(tmp_path: Path, monkeypatch: pyte
     assert blocks
     for block in blocks:
         code = re.sub(r"^    ", "", block, flags=re.MULTILINE)
-        code = code.replace('tme_sim.run("quick", {', 'tme_sim.run("quick", {"variant": "small", ').replace(
-            'time="24 h"', 'time="4 h"'
-        )
+        for call, shorter in SHORTER.items():
+            assert call in README, call
+            code = code.replace(call, shorter)
         exec(compile(code, "README.md", "exec"), {"__name__": "readme"})

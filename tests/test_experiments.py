@@ -46,6 +46,7 @@ def test_the_small_variant_runs_to_its_end_and_has_its_files(
     assert json.loads((run.folder / "run.json").read_text("utf-8"))["data"] == str(DATA.resolve())
 
 
+@pytest.mark.slow
 def test_the_real_tumour_has_the_vessel_surface_that_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = "lightsheet_tumor"
     if any(not (DATA / file).is_file() for file in data_sets(name)):

@@ -244,7 +244,7 @@ def test_the_page_holds_the_table_and_nothing_that_a_value_could_inject() -> Non
     ids=["killed", "interrupted"],
 )
 def test_a_sweep_that_is_stopped_goes_on_with_what_is_missing(stop: int, code: int, executed: list[str]) -> None:
-    words = ["quick", "lattice.size=120um", "protocol.duration=24h", "seed=1,2,3"]
+    words = ["quick", "lattice.size=120um", "protocol.duration=8h", "seed=1,2,3"]
     command = [sys.executable, "-m", "tme_sim.cli", "sweep", *words, "--out", "sweep"]
     environment = {name: value for name, value in os.environ.items() if name != "NUMBA_NUM_THREADS"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
