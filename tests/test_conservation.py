@@ -148,6 +148,26 @@ def test_what_the_flow_washes_out_of_each_patch_is_tallied(simulate, number):
         audit(state)
 
 
+@pytest.mark.parametrize("number", ["stochastic", "continuum"])
+def test_what_the_flow_washes_out_of_each_patch_is_tallied(simulate, number):
+    """The rim at the tumour's edge, where fluid leaves: what came in by each route is there, in cells, back, or gone with it."""
+    words = ("tissue=three_patches", "tissue.patches.rim.radial_position=0.98", f"number={number}", "protocol.dose=1e13particles")
+    flow = "processes=[circulation,gaps,transcytosis,interstitial_flow,transport,uptake]"
+    simulation = simulate(flow, *words, "lattice.size=90um")
+    state = simulation.state
+    simulation.run(2 * 3600)
+    assert audit(state) <= (0 if number == "stochastic" else RELATIVE_TOLERANCE)
+    terms = whole_body(state)
+    assert sum(terms.values()) == pytest.approx(10**13, rel=0 if number == "stochastic" else 1e-12)
+    gone, ledger = state.ledger.washed_out.sum(axis=2), state.ledger
+    assert terms["washed_out"] == pytest.approx((gone.sum(axis=1) * state.lattice.copies).sum(), rel=1e-12)
+    rim, _, core = gone[:, ROUTES.index("gap")] / (ledger.entered - ledger.returned).sum(axis=2)[:, ROUTES.index("gap")]
+    assert rim > 0.5 > 0.05 > core
+    state.ledger.washed_out[0, 1, 0] += 1
+    with pytest.raises(ModelError, match="route gap of patch rim does not balance"):
+        audit(state)
+
+
 LEAKS = {
     "fields.nanoparticle": ("route gap of patch tumor", lambda s: s.fields["nanoparticle"][1, 0]),
     "fields.bound": ("route transcytosis of patch tumor", lambda s: s.fields["bound"][2, 0]),

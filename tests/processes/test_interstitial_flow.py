@@ -14,6 +14,7 @@ from tme_sim.processes.interstitial_flow import (
     sphere_pressure,
 )
 from tme_sim.state.lattice import Patch
+from tme_sim.state.outflow import FIELDS
 from tme_sim.state.population import Population
 from tme_sim.state.pores import gap_columns, gap_filtration_um3_per_mmHg_s
 from tme_sim.state.substance import Matrix
@@ -182,3 +183,22 @@ def test_a_second_step_without_a_change_leaves_the_bits(make_state):
     first = [a.copy() for a in settle(process, state)]
     for again in (settle(process, state), settle(flow(), state)):
         assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_what_leaves_the_tumour_is_what_its_vessels_leak(make_state):
+    """Per patch out − in = Σ Lp S (p_0 − p), over its faces, over the surface to tissue around it, and into lymph."""
+    patches = (Patch("rim", 0, 6, 5, 0.7, 0.85), Patch("core", 6, 6, 2, 0.3, 0.1))
+    state = tissue(make_state, (12, 6, 6), patches=patches)
+    state.fields["inside"][:3, :3, :3] = 0.0
+    state.vessels.surface_um2 *= np.random.default_rng(1).random(432) * state.fields["inside"].ravel()
+    for lymph in (0.0, 1e-4):
+        p, _ = settle(flow(lymph_per_mmHg_s=lymph, edge_pressure_mmHg=0.5), state)
+        leak = 0.01 * state.vessels.surface_um2.reshape(p.shape) / 15.0**3 * (DRIVING - p)
+        out, into = (state.fields[name] for name in FIELDS)
+        assert out.min() >= 0 <= into.min()
+        assert not (out + into)[state.fields["inside"] == 0].any()
+        assert (out[3, :3, :3] > 0).all()  # towards what lies outside
+        for planes in state.lattice.planes:
+            assert (out - into)[planes].sum() == pytest.approx(leak[planes].sum(), rel=1e-5)
+    assert (out[8:10, 2:4, 2:4] == lymph * p[8:10, 2:4, 2:4]).all()  # within the core
+    assert into[:6].any()
