@@ -89,7 +89,7 @@ def test_a_run_says_where_it_is_and_ends_with_zero(done: Path) -> None:
     assert not [path for path in done.rglob("*") if ":" in path.name]
     assert not list(done.rglob("*.part"))
     log = (done / "log.txt").read_text("utf-8")
-    assert " running at 0 h of 2 h\nnumber: stochastic (as asked for)\n" in log
+    assert " running at 0 h of 2 h\ndose: 3e+10 particles per injection\nnumber: stochastic (as asked for)\n" in log
     assert log.endswith(" done at 2 h of 2 h\n")
 
 

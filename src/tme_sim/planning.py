@@ -63,7 +63,7 @@ class Plan:
             [
                 yaml.safe_dump(dump(self.loaded.config), sort_keys=False, allow_unicode=True).rstrip(),
                 "",
-                f"dose: {built.dose:.4g} particles per injection",
+                f"dose: {built.dose_words}",
                 f"number: {built.state.number} ({built.number_why})",
                 f"lattice: {' x '.join(map(str, lattice.sites))} sites (z, y, x), {lattice.n_voxels} voxels",
                 f"tumour: {built.tumor_mass_g:.3g} g = {' + '.join(f'{p.copies} x {p.name}' for p in lattice.patches)}",

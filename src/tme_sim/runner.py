@@ -138,8 +138,9 @@ def execute(
         store.append_line("log.txt", f"{datetime.now().astimezone().isoformat(timespec='seconds')} {told}".rstrip())
 
     mark("running")
-    say(f"number: {built.state.number} ({built.number_why})")
-    store.append_line("log.txt", f"number: {built.state.number} ({built.number_why})")
+    for line in (f"dose: {built.dose_words}", f"number: {built.state.number} ({built.number_why})"):
+        say(line)
+        store.append_line("log.txt", line)
     try:
         with _stop_between_steps() as stop:
             finished = simulation.run(config.protocol.duration_s, stop)

@@ -19,7 +19,7 @@ import pandas as pd
 
 import tme_sim
 from tme_sim.config.build import build
-from tme_sim.config.context import dose_in_particles
+from tme_sim.config.dosing import dosing
 from tme_sim.config.load import Loaded, Request, load, load_extensions, validated
 from tme_sim.config.overrides import expand
 from tme_sim.config.schema import dump
@@ -158,7 +158,7 @@ def one_number_mode(runs: list[Loaded], data: Path | None) -> NumberMode:
 
     def intake(loaded: Loaded) -> float:
         protocol = loaded.config.protocol
-        return dose_in_particles(loaded.config, set()) * len(protocol.times_s) * protocol.duration_s
+        return dosing(loaded.config, set()).particles * len(protocol.times_s) * protocol.duration_s
 
     largest = max(free, key=intake)
     return build(largest.config, data, largest.user_set).state.number

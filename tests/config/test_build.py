@@ -29,6 +29,9 @@ def errors_of(*words):
     return str(caught.value).splitlines()
 
 
+LABEL = ("nanoparticle.label={name: 89Zr, half_life: 78.4 h, activity: 2e-5 Bq, detachment: {}}",)
+
+
 @pytest.mark.parametrize(
     ("dose", "number"), [("1e9particles", "stochastic"), ("1e11particles", "stochastic"), ("1e12particles", "continuum")]
 )
@@ -79,6 +82,19 @@ def test_the_expected_occupancy_is_an_upper_bound_and_near_what_comes(configure)
             ("protocol.dose=2ug", "nanoparticle.core_diameter=20nm", "nanoparticle.density=5.2g/mL"),
             2e-6 / (5.2e-12 * pi / 6 * 0.02**3),
         ),
+        (
+            ("protocol.dose=2ug", "nanoparticle.density=null", "nanoparticle.molar_mass=750 kg/mol"),
+            2e-6 * 6.02214076e23 / 7.5e5,
+        ),
+        (("protocol.dose=2ug", "nanoparticle.polydispersity_index=0.1"), 2e-6 / PARTICLE_G / 1.1**3),
+        *(
+            (
+                ("protocol.dose=0.5mg/kg", f"protocol.dose_of={of}", f"nanoparticle.{of}_fraction=0.25"),
+                12.5e-6 / 0.25 / PARTICLE_G,
+            )
+            for of in ("iron", "gadolinium", "polymer")
+        ),
+        *((("protocol.dose=5MBq", *of, *LABEL), 5e6 / 2e-5) for of in ((), ("protocol.dose_of=activity",))),
     ],
 )
 def test_a_dose_becomes_particles(built, words, particles):
@@ -99,6 +115,8 @@ def test_a_dose_becomes_particles(built, words, particles):
             ("protocol.dose=1mg", "protocol.dose_of=drug", "nanoparticle.drug_fraction=0"),
             "needs nanoparticle.drug_fraction above 0",
         ),
+        (("protocol.dose=1mg", "protocol.dose_of=iron"), "needs nanoparticle.iron_fraction above 0"),
+        (("protocol.dose=1mg", "protocol.dose_of=activity"), "needs a dose in Bq, and 0.001 g is a mass"),
     ],
 )
 def test_a_dose_that_is_no_number_of_particles_is_refused(words, said):
@@ -228,3 +246,85 @@ def test_the_seed_decides_the_tissue(built, digests):
     assert one == same
     assert one["populations.tumor_cells.site"] != other["populations.tumor_cells.site"]
     assert one["fields.lumen_fraction"] != other["fields.lumen_fraction"]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (("protocol.dose=2e10particles",), ["2e+10 particles per injection"]),
+        (
+            ("protocol.dose=5mg/kg",),
+            [
+                "8.279e+11 particles",
+                "0.005 g/kg of particle x 25 g of body / (1.51e-16 g)",
+                "1.05 g/mL",
+                "65 nm",
+                "error is not known",
+            ],
+        ),
+        (
+            ("protocol.dose=5mg/kg", "protocol.dose_of=drug", "nanoparticle.mass_error=0.2"),
+            ["of drug", "0.1 x", "standard error 20 %"],
+        ),
+        (
+            ("protocol.dose=2ug", "nanoparticle.density=null", "nanoparticle.molar_mass=750 kg/mol"),
+            ["the mass from 7.5e+05 g/mol"],
+        ),
+        (("protocol.dose=5MBq", *LABEL), ["2.5e+11 particles", "of 89Zr / 2e-05 Bq per particle"]),
+    ],
+)
+def test_the_conversion_of_a_dose_is_told_with_its_error(built, words, parts):
+    told = built(*words).dose_words
+    assert [part for part in parts if part not in told] == [], told
+
+
+@pytest.mark.parametrize(
+    ("words", "field", "said"),
+    [
+        (("nanoparticle.molar_mass=1e6 g/mol",), "nanoparticle.molar_mass", "the mass is ambiguous: give density or molar_mass"),
+        (("nanoparticle.density=null", "protocol.dose=1ug"), "nanoparticle.density", "give density or molar_mass"),
+        (("nanoparticle.iron_fraction=0.95",), "nanoparticle.polymer_fraction", "together are more than the particle"),
+        (
+            ("nanoparticle.label={name: 89Zr, activity: 1 Bq, detachment: {}}",),
+            "nanoparticle.label.half_life",
+            "an active label needs its isotope's half-life",
+        ),
+    ],
+)
+def test_an_ambiguous_or_impossible_mass_is_refused(words, field, said):
+    (error,) = errors_of(*words)
+    assert error.startswith(field)
+    assert said in error
+
+
+def test_an_infusion_that_outlasts_the_run_is_refused():
+    (error,) = errors_of("protocol.infusion=3h", "protocol.duration=4h", "protocol.times=[0h, 2h]")
+    assert error == "protocol.infusion 3 h: the infusion that begins at 2 h must end within protocol.duration"
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("nanoparticle.clearance.kupffer_capacity=1e5", "only with kupffer=capacity"),
+        ("nanoparticle.clearance.size_exponent=1", "without polydispersity_index all sizes are alike"),
+        ("nanoparticle.clearance.renal_sieving=0.5", "the particle is too large for the kidney"),
+    ],
+)
+def test_a_key_of_clearance_that_its_model_does_not_read_is_told_with_the_reason(word, why):
+    (error,) = errors_of(word)
+    assert error.startswith(word.split("=", maxsplit=1)[0])
+    assert error.endswith(f"({why})")
+
+
+def test_a_corona_is_met_by_gaps_fibres_and_kidney(built):
+    bare, coated = (
+        built("nanoparticle.hydrodynamic_diameter=45nm"),
+        built("nanoparticle.hydrodynamic_diameter=25nm", "nanoparticle.corona_shift=20nm"),
+    )
+    for name in ("gaps", "transport"):
+        mine, other = (vars(start.processes[name]) for start in (bare, coated))
+        keys = [key for key in mine if key.endswith(("diameter_um", "diffusivity_um2_per_s"))]
+        assert keys
+        assert {key: mine[key] for key in keys} == pytest.approx({key: other[key] for key in keys})
+    np.testing.assert_allclose(bare.state.fields["accessible_fraction"], coated.state.fields["accessible_fraction"])
+    assert bare.processes["circulation"].sizes_um == pytest.approx(coated.processes["circulation"].sizes_um)

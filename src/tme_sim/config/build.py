@@ -11,7 +11,8 @@ import numpy as np
 
 from tme_sim.config.beginning import build_tissue, carrier_pools, empty_tissue, patch_masses_g, seed_cells, with_copies
 from tme_sim.config.checks import check_kinds, check_memory, check_needs, check_times, refuse_unread
-from tme_sim.config.context import MASS_KEYS, Context
+from tme_sim.config.context import Context
+from tme_sim.config.dosing import MASS_KEYS, dosing
 from tme_sim.config.registry import construct, given_paths
 from tme_sim.config.schema import Section
 from tme_sim.config.settings import Config
@@ -30,12 +31,16 @@ LARGEST_STOCHASTIC = 1e7
 
 @dataclass(frozen=True)
 class Built:
-    """What a run starts from. `number_why` says how the number type was chosen; `occupancy` is carriers per voxel expected."""
+    """What a run starts from. `number_why` says how the number type was chosen; `occupancy` is carriers per voxel expected.
+
+    dose: particles per injection; `dose_words` says how they follow from what is given.
+    """
 
     state: State
     processes: dict[str, Process]
     geometry: Geometry
     dose: float
+    dose_words: str
     number_why: str
     occupancy: float
     tumor_mass_g: float
@@ -85,7 +90,8 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
     if config.drug is not None:  # the summary tells the mass of drug that was released
         context.read |= {f"nanoparticle.{key}" for key in MASS_KEYS}
     refuse_unread(context, enabled, user_set)
-    return Built(state, processes, geometry, dose, why, occupancy, tumor_mass_g)
+    words = dosing(config, context.read).words
+    return Built(state, processes, geometry, dose, words, why, occupancy, tumor_mass_g)
 
 
 @contextmanager

@@ -29,6 +29,9 @@ ALWAYS_READ = (
 WHY_UNREAD = {
     "integrator": "counts move by hops, only number=continuum integrates",
     "protocol.dose_of": "a dose in particles is of particles",
+    "nanoparticle.clearance.kupffer_capacity": "only with kupffer=capacity",
+    "nanoparticle.clearance.size_exponent": "without polydispersity_index all sizes are alike",
+    "nanoparticle.clearance.renal_sieving": "the particle is too large for the kidney",
     "body.mass": "only a dose per kg of body depends on it",
     "lattice.size": "the size of the box comes from the images",
     "cells.density": "with tissue.nuclei the cells follow the stain; tissue.occupied_sites says how many",
@@ -39,10 +42,10 @@ PROVIDERS = {
     "fields.nanoparticle": "gaps or transcytosis",
     "fields.oxygen_mmHg": "oxygen",
     "fields.pH": "acidity",
+    "populations.neutrophils": "phagocytes",
     "fields.interstitial_velocity_um_per_s": "interstitial_flow",
 }
 """What processes of ours make that others cannot do without."""
-    "populations.neutrophils": "phagocytes",
 
 
 def check_times(config: Config) -> None:
@@ -69,6 +72,10 @@ def check_times(config: Config) -> None:
         if interval_s and abs(math.remainder(protocol.duration_s, interval_s)) > 1e-6 * config.step_s:
             whole = f"must divide protocol.duration, {protocol.duration_s:g} s, or its last step would go beyond it"
             errors.append(InputError(f"processes.{name}.interval", f"{interval_s:g} s", whole))
+    ends_s = max(protocol.times_s, default=0.0) + protocol.infusion_s
+    if not errors and max(protocol.times_s, default=0.0) < protocol.duration_s < ends_s:
+        told = f"the infusion that begins at {max(protocol.times_s) / 3600:g} h must end within protocol.duration"
+        errors.append(InputError("protocol.infusion", f"{protocol.infusion_s / 3600:g} h", told))
     if not protocol.times_s or max(protocol.times_s) >= protocol.duration_s:
         times_h = ",".join(f"{time_s / 3600:g} h" for time_s in protocol.times_s)
         errors.append(InputError("protocol.times", times_h or "[]", "at least one dose, and every dose before protocol.duration"))

@@ -9,30 +9,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tme_sim.config.dosing import MASS_KEYS, dosing
 from tme_sim.config.schema import Section
 from tme_sim.config.settings import Config
-from tme_sim.config.units import format_dose
 from tme_sim.files.tables import read_plasma_curve
+from tme_sim.state.clearance import renal_passage, size_classes_um
 from tme_sim.state.errors import InputError
 from tme_sim.state.pores import Filtration, driving_pressure_mmHg, sphere_radius_um
 from tme_sim.state.substance import (
+    Nanoparticle,
     SmallMolecule,
     accessible_share,
     diameter_in_blood_um,
     drug_per_particle_amol,
     interstitial_diffusivity_um2_per_s,
-    particle_mass_g,
 )
-
 from tme_sim.state.variables import PHAGOCYTES
-MASS_KEYS = ("core_diameter_um", "density_g_per_mL", "molar_mass_g_per_mol", "polydispersity_index", "drug_fraction")
-"""Of a card, what the mass of a particle and of its drug follow from."""
+
 CLEARANCE_KEYS = {
-    "compartments": ("model", "kupffer_maximum_per_s", "kupffer_half_saturation_per_um3", "sinks_per_s"),
+    "compartments": (
+        *("model", "kupffer", "kupffer_maximum_per_s", "kupffer_half_saturation_per_um3", "sinks_per_s"),
+        *("opsonised_affinity", "opsonisation_time_s", "repeat_acceleration", "repeat_delay_s"),
+    ),
     "biexponential": ("model", "fast_fraction", "fast_half_life_s", "slow_half_life_s"),
     "curve": ("model", "curve"),
 }
-"""Of a card's clearance, what each model reads."""
+"""Of a card's clearance, what each model reads; `clearance_keys` adds what its other choices do."""
 
 
 class Context:
@@ -44,18 +46,20 @@ class Context:
         self._made: dict[str, Callable[[], Any]] = {
             "dose.particles": self._dose,
             "diameter_in_blood_um": self.diameter_in_blood_um,
+            "size_classes_um": self._size_classes,
             "tissue_diffusivity": self._diffusivity,
             "clearance_curve": self._curve,
             "cell_kinds": self.cell_kinds,
+            "carrying_kinds": self.carrying_kinds,
+            "has_gaps": lambda: self._enabled("gaps") is not None,
             "carrier_pools": lambda: tuple(self.carrier_pools),
             "gap_length_um": self._gap_length,
             "carrier_integrator": lambda: self.config.integrator,
-            "carrying_kinds": self.carrying_kinds,
-            "has_gaps": lambda: self._enabled("gaps") is not None,
             "has_interstitial_flow": lambda: self._enabled("interstitial_flow") is not None,
             "has_perfusion": lambda: self._enabled("perfusion") is not None,
             "filtration": self._filtration,
             "small_molecule": self._small_molecule,
+            "drug_name": self._drug_name,
             "drug_per_particle_amol": self._drug_per_particle,
         }
         self.carrier_pools: list[str] = []
@@ -73,16 +77,21 @@ class Context:
     def _keys_behind(self, path: str) -> set[str]:
         """What is read with a path: itself, but of a clearance only what its model uses."""
         if path == "nanoparticle.clearance":
-            return {f"{path}.{key}" for key in CLEARANCE_KEYS[self.config.nanoparticle.clearance.model]}
+            return {f"{path}.{key}" for key in clearance_keys(self.config.nanoparticle)}
         return {path}
 
     def _dose(self) -> float:
-        return dose_in_particles(self.config, self.read)
+        return dosing(self.config, self.read).particles
 
     def diameter_in_blood_um(self) -> float:
         """Hydrodynamic diameter with its corona."""
         self.read |= {"nanoparticle.hydrodynamic_diameter_um", "nanoparticle.corona_shift_um"}
         return diameter_in_blood_um(self.config.nanoparticle)
+
+    def _size_classes(self) -> tuple[float, ...]:
+        """Mean diameter of each class of size."""
+        self.read.add("nanoparticle.polydispersity_index")
+        return size_classes_um(self.diameter_in_blood_um(), self.config.nanoparticle.polydispersity_index)
 
     def _diffusivity(self) -> float:
         measured = self("nanoparticle.diffusivity_um2_per_s")
@@ -105,15 +114,6 @@ class Context:
         present = {"macrophages": max(fractions) > 0 or self.has_phagocytes, "tumor_cells": min(fractions) < 1}
         return tuple(kind for kind, is_present in present.items() if is_present)
 
-    def _gap_length(self) -> float | None:
-        """Length of the gaps through the wall; None without gaps."""
-        section = self._enabled("gaps")
-        return None if section is None else float(section.values["wall_length_um"])
-
-    def _filtration(self) -> Filtration | None:
-        """What drives fluid through a gap, the same for what it carries as for the flow; None without interstitial_flow."""
-        section = self._enabled("interstitial_flow")
-        if section is None:
     def carrying_kinds(self) -> tuple[str, ...]:
         """Populations of cells that may hold carriers: those that live in the tissue, and phagocytes from blood."""
         return self.cell_kinds() + (PHAGOCYTES if self.has_phagocytes else ())
@@ -123,6 +123,15 @@ class Context:
         """Whether phagocytes may come out of the blood."""
         return any(self._enabled(kind) is not None for kind in ("phagocytes", "migration"))
 
+    def _gap_length(self) -> float | None:
+        """Length of the gaps through the wall; None without gaps."""
+        section = self._enabled("gaps")
+        return None if section is None else float(section.values["wall_length_um"])
+
+    def _filtration(self) -> Filtration | None:
+        """What drives fluid through a gap, the same for what it carries as for the flow; None without interstitial_flow."""
+        section = self._enabled("interstitial_flow")
+        if section is None:
             return None
         names = ("vessel_pressure_mmHg", "vessel_oncotic_pressure_mmHg", "tissue_oncotic_pressure_mmHg", "oncotic_reflection")
         driving = driving_pressure_mmHg(*(float(section.values[name]) for name in names))
@@ -140,6 +149,10 @@ class Context:
             told = "needs a drug whose card says how it moves; choose one with drug=NAME"
             raise InputError("drug.transport", None, told)
         return self.config.drug.transport
+
+    def _drug_name(self) -> str:
+        self.read.add("drug.name")
+        return "drug" if self.config.drug is None else self.config.drug.name
 
     def _drug_per_particle(self) -> float | None:
         """What a particle releases, where the process `drug` takes it; else None."""
@@ -167,30 +180,15 @@ class Context:
         return curve
 
 
-def dose_in_particles(config: Config, read: set[str]) -> float:
-    """N = dose · body mass / (loading · particle mass); every dose of the protocol has this many."""
-    read |= {"protocol.dose", "nanoparticle.hydrodynamic_diameter_um"}
-    dose, particle = config.protocol.dose, config.nanoparticle
-    if dose.basis == "particles":
-        number = dose.value
-    elif dose.basis == "activity":
-        raise InputError(
-            "protocol.dose", format_dose(dose), "this nanoparticle has no radioactive label; give particles or a mass"
-        )
-    else:
-        read |= {"protocol.dose_of", *(["body.mass_g"] if dose.basis == "mass_per_kg" else [])}
-        read |= {f"nanoparticle.{key}" for key in MASS_KEYS}
-        if config.protocol.dose_of == "drug" and config.drug is None:
-            raise InputError("protocol.dose_of", "drug", "this run has no drug; choose one with drug=NAME, or dose_of=particle")
-        loading = 1.0 if config.protocol.dose_of == "particle" else particle.drug_fraction
-        if loading == 0:
-            raise InputError("protocol.dose_of", "drug", "needs nanoparticle.drug_fraction above 0; or dose_of particle")
-        mass_g = (
-            dose.value
-            * (config.body.mass_g if dose.basis == "mass_per_kg" else 1.0)
-            / (1e3 if dose.basis == "mass_per_kg" else 1.0)
-        )
-        number = mass_g / (loading * particle_mass_g(particle))
-    if not 1 <= number <= 1e16:
-        raise InputError("protocol.dose", format_dose(dose), f"is {number:.3g} particles; must be between 1 and 1e16")
-    return float(round(number))
+def clearance_keys(particle: Nanoparticle) -> tuple[str, ...]:
+    """What the circulation reads of this card's clearance."""
+    c, spread = particle.clearance, particle.polydispersity_index
+    if c.model != "compartments":
+        return CLEARANCE_KEYS[c.model]
+    smallest_um = size_classes_um(diameter_in_blood_um(particle), spread)[0]
+    more = {
+        "kupffer_capacity": c.kupffer == "capacity",
+        "size_exponent": spread > 0,
+        "renal_sieving": renal_passage(smallest_um) > 0,
+    }
+    return (*CLEARANCE_KEYS[c.model], *(key for key, is_read in more.items() if is_read))

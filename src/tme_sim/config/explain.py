@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from tme_sim.config.dosing import MASS_KEYS, dosing
 from tme_sim.config.load import Loaded
 from tme_sim.config.registry import KINDS, resolve
 from tme_sim.config.schema import Row, describe, dump
@@ -44,6 +45,8 @@ def _one(key: str, row: Row | None, value: Any, loaded: Loaded) -> str:
             f"  range    {row.range or 'any'}",
             f"  default  {row.default or 'none'}",
         ]
+    if key == "protocol.dose":
+        lines.append(f"  means    {dosing(loaded.config, set()).words}")
     lines += [f"  source   {source}", f"  read by  {', '.join(_readers(key, loaded)) or 'the run itself'}"]
     return "\n".join(lines)
 
@@ -76,8 +79,13 @@ def _plain_paths(cls: type) -> list[str]:
     from tme_sim.config.registry import given_paths
 
     derived = {
-        "dose.particles": ["protocol.dose", "protocol.dose_of"],
+        "dose.particles": ["protocol.dose", "protocol.dose_of", *(f"nanoparticle.{split_unit(key)[0]}" for key in MASS_KEYS)],
         "diameter_in_blood_um": ["nanoparticle.hydrodynamic_diameter", "nanoparticle.corona_shift"],
+        "size_classes_um": [
+            "nanoparticle.hydrodynamic_diameter",
+            "nanoparticle.corona_shift",
+            "nanoparticle.polydispersity_index",
+        ],
         "tissue_diffusivity": [
             *("nanoparticle.diffusivity", "nanoparticle.hydrodynamic_diameter", "nanoparticle.corona_shift"),
             "tissue.matrix",

@@ -75,6 +75,7 @@ class StateView:
         self.plasma_volume_um3: float = state.body.plasma_volume_um3
         self.fields = Guard(state.fields, "fields", reads, writes)
         self.body = Guard(state.body.pools, "body", reads, writes)
+        self.traits = Guard(state.body.traits, "traits", reads, writes)
         self.drug = Guard(state.drug, "drug", reads, writes)
         walls = {"voxel": state.vessels.voxel, "surface_um2": state.vessels.surface_um2} if state.vessels else {}
         columns = {**walls, **state.vessels.arrays} if state.vessels else {}

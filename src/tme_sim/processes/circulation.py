@@ -4,31 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import exp, log
-from typing import Any
+from math import exp, expm1, log
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tme_sim.numerics.saturation import Saturation, cleared
 from tme_sim.numerics.share import share, split
 from tme_sim.processes.base import Process, StateView, Streams
+from tme_sim.state.clearance import Clearance, renal_passage
 from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import given
 from tme_sim.state.state import State
-from tme_sim.state.substance import Clearance
 from tme_sim.state.variables import FORMS
+
+SIZES = "plasma_sizes"
 
 
 @dataclass(kw_only=True, eq=False)
 class Circulation(Process):
-    """Intravenous doses, and clearance by saturable Kupffer cells with parallel sinks or along a given plasma curve.
+    """Intravenous doses, and clearance by Kupffer cells with parallel sinks and the kidney, or along a given plasma curve.
 
-    compartments: dC/dt = −[V_max/(K_m + C)/V + Σ k_sink] C, C over both forms. A given curve f(t) of one bolus makes plasma
-    lose the share 1 − f(t+dt)/f(t) to the pool `elsewhere`; what the tissue draws comes on top.
+    compartments: dC_i/dt = −[f(C) k_K s_i + Σ k_sink s_i + k_renal(d_i)] C_i over the classes of size, s_i = (d_i/⟨d⟩)^n,
+    k_K = n_K V_max/(K_m V); C is the sum over classes and forms. What saturates is the rate, f = 1/(1 + C/K_m), or by the rival
+    hypothesis the room, f = 1 − held/(n_K · capacity), with the same uptake at low doses. The kidney filters GFR/V · sieving.
+
+    A class needs no pool of its own: only the share of plasma in each is kept (`traits.plasma_sizes`), and a particle of unknown
+    size survives with the mean of the classes' probabilities, so that counts are drawn as if every size were followed.
+
+    Along a given curve f(t) of one bolus plasma loses 1 − f(t+dt)/f(t) to the pool `elsewhere`; what the tissue draws comes on top.
     """
 
     clearance: Clearance = given("nanoparticle.clearance")
+    sizes_um: tuple[float, ...] = given("size_classes_um", default=(1.0,))
     kupffer_cells: float = given("body.kupffer_cells", default=1.0)
+    filtration_um3_per_s: float = given("body.glomerular_filtration_um3_per_s", default=0.0)
     dose: float = given("dose.particles")
     dose_times_s: tuple[float, ...] = given("protocol.times_s")
     infusion_s: float = given("protocol.infusion_s")
@@ -44,6 +54,8 @@ class Circulation(Process):
             raise InputError(
                 "nanoparticle.clearance.model", c.model, "a given plasma curve is that of one bolus; use compartments"
             )
+        if c.model == "compartments" and c.kupffer == "capacity" and c.kupffer_capacity is None:
+            raise InputError("nanoparticle.clearance.kupffer_capacity", None, "is needed where the Kupffer cells' room saturates")
 
     @property
     def reads(self) -> frozenset[str]:
@@ -51,7 +63,12 @@ class Circulation(Process):
 
     @property
     def writes(self) -> frozenset[str]:
-        return frozenset(f"body.{name}" for name in ("plasma", *self.organs))
+        sizes = {f"traits.{SIZES}"} if self._follows_sizes else set()
+        return frozenset({f"body.{name}" for name in ("plasma", *self.organs)} | sizes)
+
+    @property
+    def _follows_sizes(self) -> bool:
+        return self.clearance.model == "compartments" and len(self.sizes_um) > 1
 
     @property
     def organs(self) -> tuple[str, ...]:
@@ -59,26 +76,30 @@ class Circulation(Process):
         if self.clearance.model != "compartments":
             return ("elsewhere",)
         kupffer = ("kupffer",) if self.clearance.kupffer_maximum_per_s > 0 else ()
-        return kupffer + tuple(self.clearance.sinks_per_s)
+        urine = ("urine",) if self.clearance.renal_sieving * self.filtration_um3_per_s > 0 and self._renal().any() else ()
+        return kupffer + tuple(self.clearance.sinks_per_s) + urine
 
     def prepare(self, state: State, random: Callable[[str], np.random.Generator]) -> None:
         """Empty pools; the dose of time 0 comes with the first step."""
         for name in ("plasma", *self.organs):
             state.body.pools.setdefault(name, np.zeros(len(FORMS), state.total_dtype))
+        if self._follows_sizes:
+            state.body.traits[SIZES] = np.full(len(self.sizes_um), 1 / len(self.sizes_um))
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
-        plasma = state.body["plasma"]
         if dt_s == 0:
             return
-        start_s = state.time_s
-        n = round(start_s / dt_s)  # start + dt is not, to the last bit, the start of the next step; n·dt and (n+1)·dt are
+        plasma = state.body["plasma"]
+        n = round(state.time_s / dt_s)  # start + dt is not, to the last bit, the start of the next step; n·dt and (n+1)·dt are
         due = self._dose_until((n + 1) * dt_s, dt_s) - self._dose_until(n * dt_s, dt_s)
         if due:
+            self._mix(state, due)
             state.ledger.inject(plasma, FORMS.index("loaded"), plasma.dtype.type(due))
-        rates = self._rates_per_s(plasma, state.plasma_volume_um3, start_s, dt_s)
-        if rates.sum() > 0:
-            lost = share(plasma, -np.expm1(-rates.sum() * dt_s), streams.key("loss"))
-            parts = split(lost, rates / rates.sum(), streams.key("organ"))
+        total = float(plasma.sum())
+        gained = self._cleared(state, total, dt_s) if total > 0 else np.zeros(0)
+        if gained.sum() > 0:
+            lost = share(plasma, min(gained.sum() / total, 1.0), streams.key("loss"))
+            parts = split(lost, gained / gained.sum(), streams.key("organ"))
             for organ, name in enumerate(self.organs):
                 state.body[name][...] += parts[:, organ]
             plasma -= lost
@@ -89,15 +110,49 @@ class Circulation(Process):
         fraction = sum(min(max((time_s - t) / length_s, 0.0), 1.0) for t in self.dose_times_s)
         return round(self.dose * fraction)
 
-    def _rates_per_s(self, plasma: NDArray[Any], volume_um3: float, start_s: float, dt_s: float) -> NDArray[np.float64]:
-        """(organs,) first-order rates over this step."""
+    def _mix(self, state: StateView, due: float) -> None:
+        """A fresh dose has every class alike."""
+        if self._follows_sizes:
+            sizes, before = state.traits[SIZES], float(state.body["plasma"].sum())
+            sizes[...] = (sizes * before + due / len(sizes)) / (before + due)
+
+    def _cleared(self, state: StateView, total: float, dt_s: float) -> NDArray[np.float64]:
+        """(organs,) carriers of `total` in plasma that each takes in this step, in the mean."""
         c = self.clearance
         if c.model != "compartments":
-            before, after = (self._remaining(t - self.dose_times_s[0]) for t in (start_s, start_s + dt_s))
-            return np.array([log(before / after) / dt_s if after < before else 0.0])
-        concentration = float(plasma.sum()) / volume_um3
-        kupffer = self.kupffer_cells * c.kupffer_maximum_per_s / (c.kupffer_half_saturation_per_um3 + concentration) / volume_um3
-        return np.array([kupffer] * (c.kupffer_maximum_per_s > 0) + list(c.sinks_per_s.values()))
+            before, after = (self._remaining(state.time_s + t - self.dose_times_s[0]) for t in (0.0, dt_s))
+            return np.array([total * (1 - after / before)])
+        sizes = state.traits[SIZES] if self._follows_sizes else np.ones(1)
+        held = float(state.body["kupffer"].sum()) if c.kupffer_maximum_per_s > 0 else 0.0
+        rates, saturation = self._rates(state.plasma_volume_um3, state.time_s + dt_s / 2)
+        left, gained = cleared(total * sizes, rates, saturation, held, dt_s)
+        if self._follows_sizes and left.sum() > 0:
+            sizes[...] = left / left.sum()
+        return gained
+
+    def _rates(self, volume_um3: float, time_s: float) -> tuple[NDArray[np.float64], Saturation]:
+        """(classes, organs) rates far from saturation, and how the Kupffer cells' saturates, if they come first."""
+        c = self.clearance
+        since_s = [time_s - t for t in self.dose_times_s]
+        affinity = 1 - (c.opsonised_affinity - 1) * expm1(-max(*since_s, 0.0) / c.opsonisation_time_s)
+        half = c.kupffer_half_saturation_per_um3 * volume_um3 / affinity
+        primed = c.repeat_acceleration if max(since_s) >= c.repeat_delay_s else 1.0
+        maximum_per_s = self.kupffer_cells * c.kupffer_maximum_per_s * primed
+        by_size = (np.array(self.sizes_um) / np.mean(self.sizes_um)) ** c.size_exponent
+        columns = [by_size * maximum_per_s / half] if maximum_per_s > 0 else []
+        columns += [by_size * rate for rate in c.sinks_per_s.values()]
+        if "urine" in self.organs:
+            columns.append(self._renal() * c.renal_sieving * self.filtration_um3_per_s / volume_um3)
+        rates = np.stack(columns, axis=1) if columns else np.zeros((len(self.sizes_um), 0))
+        if maximum_per_s == 0:
+            return rates, Saturation()
+        if c.kupffer == "rate":
+            return rates, Saturation(half=half)
+        assert c.kupffer_capacity is not None
+        return rates, Saturation(capacity=self.kupffer_cells * c.kupffer_capacity)
+
+    def _renal(self) -> NDArray[np.float64]:
+        return np.array([renal_passage(size) for size in self.sizes_um])
 
     def _remaining(self, age_s: float) -> float:
         """Share of a bolus that is in plasma at this age."""

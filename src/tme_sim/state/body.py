@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 class Body:
     """Pools by name, each (form,) in counts: `plasma`, `kupffer` and the sinks that the circulation has.
 
-    blood_volume_um3: plasma and blood cells; None where blood is all plasma.
+    blood_volume_um3: plasma and blood cells; None where blood is all plasma. traits: what those carriers are like, by name.
     """
 
     plasma_volume_um3: float
@@ -20,3 +20,4 @@ class Body:
     organ_mass_g: dict[str, float] = field(default_factory=dict)
     pools: dict[str, NDArray[np.generic]] = field(default_factory=dict)
     blood_volume_um3: float | None = None
+    traits: dict[str, NDArray[np.float64]] = field(default_factory=dict)

@@ -63,6 +63,7 @@ def flatten(state: State) -> dict[str, NDArray[Any]]:
     """Every array of the state by its dotted name; what a checkpoint stores and a contract test hashes."""
     arrays = {f"fields.{name}": data for name, data in state.fields.items()}
     arrays |= {f"body.{name}": pool for name, pool in state.body.pools.items()}
+    arrays |= {f"traits.{name}": data for name, data in state.body.traits.items()}
     arrays |= {f"ledger.{name}": data for name, data in state.ledger.arrays.items()}
     arrays |= {f"drug.{name}": data for name, data in state.drug.items()}
     if state.vessels is not None:
@@ -83,6 +84,8 @@ def restore(state: State, arrays: dict[str, NDArray[Any]], tick: int) -> None:
             state.fields[key] = data
         elif home == "body":
             state.body.pools[key] = data
+        elif home == "traits":
+            state.body.traits[key] = data
         elif home == "drug":
             state.drug[key] = data
         elif home == "ledger":

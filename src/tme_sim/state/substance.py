@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, log, pi, sqrt
-from typing import Literal
 
+from tme_sim.state.clearance import Clearance
 from tme_sim.state.errors import InputError
+from tme_sim.state.label import Label
 from tme_sim.state.parameters import parameter
 
 AVOGADRO_PER_MOL = 6.02214076e23
@@ -54,74 +55,6 @@ class Receptors:
 
     maximum_per_um2_s: float = parameter("largest rate of delivery per area of the mean wall", at_least=0)
     half_saturation_per_um3: float = parameter("concentration in plasma at half of that rate", above=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clearance:
-    """How the body takes the particle out of plasma: compartments, a bi-exponential, or a measured curve."""
-
-    model: Literal["compartments", "biexponential", "curve"] = parameter("which description of plasma is used")
-    kupffer: Literal["rate", "capacity"] = parameter(
-        "what saturates: the rate of uptake, or the room that Kupffer cells have", default="rate"
-    )
-    kupffer_maximum_per_s: float = parameter("largest uptake rate of one Kupffer cell, in particles", default=0.0, at_least=0)
-    kupffer_half_saturation_per_um3: float = parameter("plasma concentration at half of that rate", default=1.0, above=0)
-    kupffer_capacity: float | None = parameter(
-        "particles that fill one Kupffer cell; read where its room is what saturates", default=None, above=0
-    )
-    sinks_per_s: dict[str, float] = parameter("rate constants of parallel, non-saturable sinks by name", default=dict)
-    size_exponent: float = parameter(
-        "n of the size classes: Kupffer cells and sinks take (d/mean d)^n times the mean rate",
-        default=0.0,
-        at_least=-6,
-        at_most=6,
-    )
-    renal_sieving: float = parameter(
-        "concentration in the kidney's filtrate over that in plasma, for a size far below the cut-off",
-        default=1.0,
-        at_least=0,
-        at_most=1,
-    )
-    opsonised_affinity: float = parameter(
-        "affinity for Kupffer cells (1/half-saturation) once opsonised, relative to at first", default=1.0, above=0, at_most=1e3
-    )
-    opsonisation_time_s: float = parameter("time constant of that rise, from the first dose on", default=1800.0, above=0)
-    repeat_acceleration: float = parameter(
-        "factor on Kupffer uptake that a dose leaves behind (accelerated blood clearance)", default=1.0, at_least=1, at_most=1e3
-    )
-    repeat_delay_s: float = parameter("time from a dose until then", default=345600.0, above=0)
-    fast_fraction: float = parameter("bi-exponential: share of the dose in the fast phase", default=0.0, at_least=0, at_most=1)
-    fast_half_life_s: float | None = parameter("bi-exponential: half-life of the fast phase", default=None, above=0)
-    slow_half_life_s: float | None = parameter("bi-exponential: half-life of the slow phase", default=None, above=0)
-    curve: str | None = parameter("CSV with columns time_h and percent_id: a measured plasma curve", default=None)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Detachment:
-    """First-order loss of the label from the particle, by where the particle is."""
-
-    plasma_per_s: float = parameter("rate in blood", default=0.0, at_least=0)
-    organ_per_s: float = parameter("rate in Kupffer cells and the body's other sinks", default=0.0, at_least=0)
-    tissue_per_s: float = parameter("rate in the tumour outside cells", default=0.0, at_least=0)
-    cell_per_s: float = parameter("rate in endosomes", default=0.0, at_least=0)
-    lysosome_per_s: float = parameter("rate in lysosomes", default=0.0, at_least=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Label:
-    """What makes the particle visible, and what the body does with it once it has come off."""
-
-    name: str = parameter("isotope or dye, such as 89Zr, 64Cu, Cy7")
-    half_life_s: float | None = parameter("physical half-life of the isotope; null: does not decay", default=None, above=0)
-    activity_Bq: float = parameter("mean activity of one particle when injected", default=0.0, at_least=0, at_most=1e6)
-    detachment: Detachment = parameter("loss of the label from the particle")
-    fates_per_s: dict[str, float] = parameter(
-        "rates at which detached label leaves blood, by where it goes: bone, liver, thyroid, kidney, urine, bile", default=dict
-    )
-
-    def __post_init__(self) -> None:
-        if self.activity_Bq > 0 and self.half_life_s is None:
-            raise InputError("half_life_s", None, "an active label needs its isotope's half-life")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -51,6 +51,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "body.kupffer": ("count", "carriers in Kupffer cells (form)"),
     "vessels.crossings": ("1", "neutrophils and monocytes that have crossed the wall here (kind, walls)"),
     "body.NAME": ("count", "carriers in a parallel sink of the body (form)"),
+    "traits.plasma_sizes": ("1", "share of what is in plasma by class of size, from small to large (classes)"),
     "populations.gaps.voxel": ("1", "flat index of the wall voxel that holds the gap"),
     "populations.gaps.radius_um": ("um", "pore radius"),
     "populations.gaps.transient": ("1", "1 where the gap opens and shuts, 0 where it is always open"),
