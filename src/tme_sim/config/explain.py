@@ -92,6 +92,7 @@ def _plain_paths(cls: type) -> list[str]:
         ],
         "clearance_curve": ["nanoparticle.clearance.curve"],
         "cell_kinds": ["cells.macrophage_fraction"],
+        "carrying_kinds": ["cells.macrophage_fraction"],
     }
     paths: list[str] = []
     for path in given_paths(cls).values():
@@ -100,7 +101,6 @@ def _plain_paths(cls: type) -> list[str]:
 
 
 def _pattern_row(key: str, rows: dict[str, Row]) -> Row | None:
-        "carrying_kinds": ["cells.macrophage_fraction"],
     """The row of a key inside a mapping, written with NAME: `nanoparticle.uptake.NAME.clearance`."""
     parts = key.split(".")
     for i in range(1, len(parts)):
