@@ -13,9 +13,15 @@ def chi_square_p(counts):
     return stats.chisquare(counts.reshape(-1)).pvalue
 
 
-def test_draws_are_the_published_splitmix64_sequence():
-    published = [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]
-    assert [bits(np.uint64(0), draw) for draw in range(3)] == published
+@pytest.mark.parametrize(
+    ("seed", "published"),
+    [
+        (0, [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]),
+        (1234567, [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431, 16408922859458223821]),
+    ],
+)
+def test_draws_are_the_published_splitmix64_sequence(seed, published):
+    assert [bits(np.uint64(seed), draw) for draw in range(len(published))] == published
 
 
 def test_uniforms_fill_their_interval_evenly():
