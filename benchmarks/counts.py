@@ -7,7 +7,7 @@ from rows import Rows, Sizes, Timing, on_threads, timed
 
 from tme_sim.numerics.hops import hop
 from tme_sim.numerics.random import stream_key
-from tme_sim.numerics.transport import face_rates, step_continuum
+from tme_sim.numerics.transport import face_rates, leave_rate, step_continuum
 
 P_LEAVE = 0.3
 OCCUPANCIES = (1, 10, 100)
@@ -15,7 +15,7 @@ OCCUPANCIES = (1, 10, 100)
 
 def hop_of(side: int, occupancy: float, sizes: Sizes) -> tuple[Timing, float]:
     """Time of a step, and how far its spread around the explicit step is from the multinomial's, in standard deviations."""
-    rates = face_rates(np.ones((side,) * 3), 1.0, 1.0) * (P_LEAVE / 6)
+    rates = face_rates(np.full((side,) * 3, P_LEAVE / 6), 1.0, 1.0, dtype=np.float32)
     start = np.random.default_rng(3).poisson(occupancy, (side,) * 3).astype(np.int32)
     counts, calls = start.copy(), 0
 
@@ -31,7 +31,8 @@ def hop_of(side: int, occupancy: float, sizes: Sizes) -> tuple[Timing, float]:
         raise AssertionError("hops lost or made particles")
     mean = start.astype(np.float64)
     step_continuum(mean, rates, 1.0)
-    leave, arrivals = rates.sum(axis=0), mean - start * (1 - rates.sum(axis=0))
+    leave = leave_rate(rates)
+    arrivals = mean - start * (1 - leave)
     variance = start * leave * (1 - leave) + arrivals * (1 - P_LEAVE / 6)  # a neighbour sends Binomial(n, p/6)
     excess = (counts - mean) ** 2 - variance
     z = float(excess.sum() / np.sqrt((excess**2).sum()))

@@ -7,7 +7,7 @@ from scipy import stats
 from tme_sim.numerics.edges import edge_rates
 from tme_sim.numerics.hops import hop
 from tme_sim.numerics.random import stream_key
-from tme_sim.numerics.transport import face_rates, leave_rate, step_continuum
+from tme_sim.numerics.transport import FaceRates, face_rates, leave_rate, step_continuum
 
 SHAPE = (5, 4, 3)
 
@@ -47,8 +47,10 @@ def test_hops_agree_with_the_continuum_step_in_mean_and_covariance(n):
 
 
 def test_particles_of_a_voxel_split_over_its_faces_by_the_multinomial_law():
-    rates = np.zeros((6, 3, 3, 3))
-    rates[:, 1, 1, 1] = np.array([1, 2, 3, 4, 5, 6]) / 30.0
+    up, down = np.zeros((3, 4, 3, 3)), np.zeros((3, 4, 3, 3))
+    down[0, 1, 1, 1], down[1, 2, 0, 1], down[2, 2, 1, 0] = np.array([1, 3, 5]) / 30.0
+    up[:, 2, 1, 1] = np.array([2, 4, 6]) / 30.0
+    rates = FaceRates(up, down, np.ones((3, 3, 3)))
     neighbours = [(0, 1, 1), (2, 1, 1), (1, 0, 1), (1, 2, 1), (1, 1, 0), (1, 1, 2), (1, 1, 1)]
     p = np.array([1, 2, 3, 4, 5, 6, 9]) / 30.0
     for n in (2, 17, 600, 5000):

@@ -140,7 +140,7 @@ def test_what_passes_reservoirs_balances_and_comes_near_small_explicit_steps():
 
 def test_where_nothing_moves_nothing_changes():
     amount = np.arange(8.0).reshape(2, 2, 2)
-    took = integrate(amount, np.zeros((6, 2, 2, 2)), 1e5)
+    took = integrate(amount, face_rates(0.0, np.ones((2, 2, 2)), 1.0), 1e5)
     assert np.array_equal(amount.reshape(-1), np.arange(8.0))
     assert took.error == took.rejected == 0
 
@@ -153,3 +153,5 @@ def test_arguments_that_make_no_sense_are_refused():
         integrate(np.ones((2, 2, 2)), rates, 1.0, stages=2)
     with pytest.raises(ValueError, match="in place"):
         integrate(np.ones((2, 2, 2), np.float32), rates, 1.0)
+    with pytest.raises(ValueError, match="with flow"):
+        integrate(np.ones((2, 2, 2)), face_rates(1.0, np.ones((2, 2, 2)), 1.0, velocity_um_per_s=np.zeros((3, 2, 2, 2))), 1.0)

@@ -73,7 +73,7 @@ def test_a_step_too_long_for_one_hop_is_taken_in_parts(make_state, advance):
     field = state.fields["nanoparticle"][0, 0, 0, 0]
     assert field.min() >= 0
     x_um = (np.arange(121) - 60) * 15.0
-    assert field @ x_um**2 == pytest.approx(2 * 10 * 300, rel=1e-9)
+    assert field @ x_um**2 == pytest.approx(2 * 10 * 300, rel=1e-7)  # conductances are kept in float32
 
 
 def test_many_parts_are_taken_by_super_time_stepping_and_few_are_not(make_state, advance):
@@ -121,7 +121,7 @@ def test_flow_carries_particles_at_its_velocity_over_the_accessible_volume(make_
     assert field.sum() == pytest.approx(10_000, rel=1e-12)
     spread = np.sqrt(field @ (x - 20.0) ** 2 / 10_000)
     if number == "continuum":
-        assert field @ x / 10_000 == pytest.approx(20.0, rel=1e-9)
+        assert field @ x / 10_000 == pytest.approx(20.0, rel=1e-7)
     else:
         assert field @ x / 10_000 == pytest.approx(20.0, abs=4 * spread / 100)  # four standard errors
 

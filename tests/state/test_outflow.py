@@ -68,9 +68,9 @@ def test_what_flows_through_an_even_patch_leaves_it_even(make_state, advance, nu
     put(state, np.full((1, 1, 20), 1000))
     advance(state, Transport(diffusivity_um2_per_s=0.2, has_flow=True), 60.0, 30)
     assert held(state) == pytest.approx(20_000, rel=1e-12)
-    assert not state.ledger.washed_out.any()
+    assert np.abs(state.ledger.washed_out).max() < 1e-9  # rounding of 20 000
     profile = state.fields["nanoparticle"][1, 0, 0, 0]
-    assert profile.mean() == 1000
+    assert profile.mean() == pytest.approx(1000, rel=1e-12)
     assert abs(profile[:10].sum() - 10_000) < (1e-2 if number == "continuum" else 4 * np.sqrt(20_000 / 4))
 
 

@@ -93,17 +93,23 @@ def _weights(edge: Reals, here: Reals, flow: Reals, sides: Sequence[Side]) -> tu
     return a, b
 
 
-def add_through_edges(edges: Edges, source: Reals, target: Reals, dt_s: float, *, inflow: bool = True) -> Passed:
-    """Adds to `target` (z, y, x) what passes the lattice's faces in dt_s while the amounts are `source`.
+def outer_planes(amount: Reals) -> Planes:
+    """Copies (2, ·, ·) of the lowest and the highest plane of amounts (z, y, x) along each axis."""
+    z, y, x = (np.moveaxis(amount, axis, 0)[[0, -1]] for axis in range(3))
+    return z, y, x
+
+
+def add_through_edges(edges: Edges, source: Planes, target: Reals, dt_s: float, *, inflow: bool = True) -> Passed:
+    """Adds to `target` (z, y, x) what passes the lattice's faces in dt_s while the amounts have the outer planes `source`.
 
     inflow False leaves out what reservoirs give, for sources that are differences of amounts.
     """
     left = entered = 0.0
     for axis, is_open in enumerate(edges.is_open):
         if is_open:
-            old, new = np.moveaxis(source, axis, 0), np.moveaxis(target, axis, 0)
+            old, new = source[axis], np.moveaxis(target, axis, 0)
             if edges.periodic[axis]:
-                _across(old[0], old[-1], edges.out[axis], dt_s, new[0], new[-1])
+                _across(old[0], old[1], edges.out[axis], dt_s, new[0], new[-1])
                 continue
             share = dt_s if inflow else 0.0
             for face in (0, -1):

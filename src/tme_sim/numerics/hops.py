@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tme_sim.numerics.arrays import Integers, Reals, in_place, plain
+from tme_sim.numerics.arrays import Integers, Reals, in_place
 from tme_sim.numerics.binomial import Count, binomial
 from tme_sim.numerics.edges import Edges, Passed
 from tme_sim.numerics.jit import kernel, parallel_kernel, prange
 from tme_sim.numerics.random import Key, bits, key_words, stream_of
 from tme_sim.numerics.threads import use_threads_for
-from tme_sim.numerics.transport import Rates
+from tme_sim.numerics.transport import FaceRates
 
+Array = NDArray[Any]
 Counts = NDArray[np.int32]
 Six = tuple[float, float, float, float, float, float]
 SixCuts = tuple[int, int, int, int, int, int]
@@ -25,10 +27,11 @@ ONE_BY_ONE = 600
 """Up to here each particle draws its own 32 bits, in a loop that vectorises; seven binomials cost as much from here on."""
 LANES = 8
 CLOSED = (np.zeros((2, 1, 1)),) * 3
+UNIT = 4294967296.0
 LOW_HALF, HALF_WIDTH = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-def hop(amount: Counts, rates: Rates, dt_s: float, key: Key, edges: Edges | None = None) -> Passed:
+def hop(amount: Counts, rates: FaceRates, dt_s: float, key: Key, edges: Edges | None = None) -> Passed:
     """One step of `dt_s` in place on int32 counts (z, y, x): each particle leaves through face f with probability rate_f·dt.
 
     The mean is one explicit step of `step_continuum`, the total is exact, and the bits depend on the key and the voxel
@@ -37,12 +40,12 @@ def hop(amount: Counts, rates: Rates, dt_s: float, key: Key, edges: Edges | None
     counts are then unchanged.
     """
     counts = in_place("amount", amount, np.int32)
-    if rates.shape != (6, *counts.shape):
-        raise ValueError(f"rates {rates.shape}: must be (6, z, y, x) of the amounts {counts.shape}")
+    if rates.per_capacity.shape != counts.shape:
+        raise ValueError(f"rates {rates.per_capacity.shape}: must be of the amounts' shape {counts.shape}")
     change = _change(counts.shape)
     out = CLOSED if edges is None else edges.out
     use_threads_for(counts.size)
-    highest = _scatter(counts, plain(rates), float(dt_s), *key_words(key), change, edges is not None, *out)
+    highest = _scatter(counts, *rates, float(dt_s), *key_words(key), change, edges is not None, *out)
     if not highest <= 1.0 + 1e-9:
         change[...] = 0
         raise ValueError(f"dt_s {dt_s}: particles would leave their voxel with probability {highest:.3g}, above 1")
@@ -94,27 +97,28 @@ def _apply(amount: Counts, change: Counts) -> None:
 
 @parallel_kernel
 def _scatter(
-    amount: Counts, rates: Rates, dt: float, k0: np.uint64, k1: np.uint64, change: Counts, is_open: bool,
-    out_z: Reals, out_y: Reals, out_x: Reals,
+    amount: Counts, up: Array, down: Array, per_capacity: Reals, dt: float, k0: np.uint64, k1: np.uint64, change: Counts,
+    is_open: bool, out_z: Reals, out_y: Reals, out_x: Reals,
 ) -> float:  # fmt: skip
     """Adds every hop to `change`, first from the even slabs, then from the odd; returns the highest chance to leave."""
     slabs = (amount.shape[0] + SLAB - 1) // SLAB
     highest = np.zeros(slabs)
-    for i in prange((slabs + 1) // 2):
-        highest[2 * i] = _scatter_slab(2 * i, amount, rates, dt, k0, k1, change, is_open, out_z, out_y, out_x)
-    for i in prange(slabs // 2):
-        highest[2 * i + 1] = _scatter_slab(2 * i + 1, amount, rates, dt, k0, k1, change, is_open, out_z, out_y, out_x)
+    for colour in range(2):
+        for half in prange((slabs + 1 - colour) // 2):
+            s = 2 * half + colour
+            highest[s] = _scatter_slab(s, amount, up, down, per_capacity, dt, k0, k1, change, is_open, out_z, out_y, out_x)
     return float(highest.max())
 
 
 @kernel
 def _scatter_slab(
-    slab: int, amount: Counts, rates: Rates, dt: float, k0: np.uint64, k1: np.uint64, change: Counts, is_open: bool,
-    out_z: Reals, out_y: Reals, out_x: Reals,
+    slab: int, amount: Counts, up: Array, down: Array, per_capacity: Reals, dt: float, k0: np.uint64, k1: np.uint64,
+    change: Counts, is_open: bool, out_z: Reals, out_y: Reals, out_x: Reals,
 ) -> float:  # fmt: skip
     nz, ny, nx = amount.shape
-    rate, to, faces, highest = rates.reshape((6, -1)), change.reshape(-1), np.empty(6, np.int64), 0.0
-    row, plane = nx + 2, (nx + 2) * (ny + 2)
+    u, d, w, to = up.reshape((3, -1)), down.reshape((3, -1)), per_capacity.reshape(-1), change.reshape(-1)
+    row, plane, faces, highest = nx + 2, (nx + 2) * (ny + 2), np.empty(6, np.int64), 0.0
+    away = (-plane, plane, -row, row, -1, 1)
     for z in range(slab * SLAB, min((slab + 1) * SLAB, nz)):
         for y in range(ny):
             first, first_to = (z * ny + y) * nx, (z + 1) * plane + (y + 1) * row + 1
@@ -123,21 +127,38 @@ def _scatter_slab(
                 if n <= 0:
                     continue
                 i, here = first + x, first_to + x
-                chance = (rate[0, i] * dt, rate[1, i] * dt, rate[2, i] * dt, rate[3, i] * dt, rate[4, i] * dt, rate[5, i] * dt)
+                chance = _chances(i, i + ny * nx, nx, u, d, dt * w[i])
                 if is_open:
                     chance = _with_edges(chance, dt, z, y, x, nz, ny, nx, out_z, out_y, out_x)
-                highest = max(highest, chance[0] + chance[1] + chance[2] + chance[3] + chance[4] + chance[5])
+                leave = chance[0] + chance[1] + chance[2] + chance[3] + chance[4] + chance[5]
+                highest = max(highest, leave)
                 stream = stream_of(k0, k1, i)
-                if not _draw(n, chance, stream, faces):
-                    continue
-                to[here] -= faces.sum()
-                to[here - plane] += faces[0]
-                to[here + plane] += faces[1]
-                to[here - row] += faces[2]
-                to[here + row] += faces[3]
-                to[here - 1] += faces[4]
-                to[here + 1] += faces[5]
+                if n == 1:
+                    face = _face(np.int64(bits(stream, 0) & LOW_HALF), leave, chance)
+                    if face < 6:
+                        to[here] -= 1
+                        to[here + away[face]] += 1
+                elif _draw(n, chance, stream, faces):
+                    to[here] -= faces.sum()
+                    for face in range(6):
+                        to[here + away[face]] += faces[face]
     return highest
+
+
+@kernel
+def _chances(i: int, j: int, row: int, u: Array, d: Array, scale: float) -> Six:
+    """To leave voxel i through −z, +z, −y, +y, −x, +x; j is one plane further, where the faces above it are."""
+    return d[0, i] * scale, u[0, j] * scale, d[1, j - row] * scale, u[1, j] * scale, d[2, j - 1] * scale, u[2, j] * scale
+
+
+@kernel
+def _face(word: Count, leave: float, chance: Six) -> int:
+    """The face that a draw of 32 bits chooses; 6 for none."""
+    if word >= leave * UNIT:
+        return 6
+    c0, c1, c2, c3, c4, c5 = _cuts(chance)
+    below = (1 if word >= c0 else 0) + (1 if word >= c1 else 0) + (1 if word >= c2 else 0)
+    return below + (1 if word >= c3 else 0) + (1 if word >= c4 else 0) + (1 if word >= c5 else 0)
 
 
 @kernel
@@ -176,15 +197,12 @@ def _cuts(chance: Six) -> SixCuts:
     c3 = c2 + chance[3]
     c4 = c3 + chance[4]
     c5 = c4 + chance[5]
-    unit = 4294967296.0
-    return int(c0 * unit), int(c1 * unit), int(c2 * unit), int(c3 * unit), int(c4 * unit), int(c5 * unit)
+    return int(c0 * UNIT), int(c1 * UNIT), int(c2 * UNIT), int(c3 * UNIT), int(c4 * UNIT), int(c5 * UNIT)
 
 
 @kernel
 def _tally(n: Count, cuts: SixCuts, stream: np.uint64) -> int:
     """How many of n particles draw below each of the six cuts: six numbers of ten bits, packed."""
-    if n == 1:
-        return _below(bits(stream, 0) & LOW_HALF, cuts)
     total = 0
     for first in range(0, (n + 1) // 2, LANES):
         for draw in range(first, first + LANES):  # whole blocks vectorise; the lanes past n count nothing

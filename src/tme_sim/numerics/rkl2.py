@@ -15,11 +15,12 @@ import numpy as np
 from numpy.polynomial import Polynomial
 from numpy.typing import NDArray
 
-from tme_sim.numerics.arrays import Reals, in_place, plain
-from tme_sim.numerics.edges import Edges, add_through_edges
+from tme_sim.numerics.arrays import Reals, in_place
+from tme_sim.numerics.edges import Edges, add_through_edges, outer_planes
 from tme_sim.numerics.jit import parallel_kernel, prange
+from tme_sim.numerics.sweep import blend
 from tme_sim.numerics.threads import use_threads_for
-from tme_sim.numerics.transport import Rates, combine, leave_rate
+from tme_sim.numerics.transport import FaceRates, leave_rate
 
 POSITIVE = 1.38
 """Explicit steps over which 3 stages keep every amount positive: the derivatives of 1 + z + z²/2 + z³/15, the weights of what
@@ -106,7 +107,7 @@ def _calmest(changes: list[Polynomial], longest: float) -> tuple[tuple[int, int]
 
 def integrate(
     amount: Reals,
-    rates: Rates,
+    rates: FaceRates,
     dt_s: float,
     stages: int = 15,
     edges: Edges | None = None,
@@ -118,20 +119,23 @@ def integrate(
     first_s: the longest that the first step may be, 0 after a discontinuous event: steps then grow by `GROWTH` from the shortest,
     for one long step would leave half of what is sharp where it was; None allows all. A step that would make an amount negative
     is rejected and halved, down to `POSITIVE` explicit steps, where none can be. leave_per_s: the largest `leave_rate`, if it is
-    known. Second order in time. Raises ValueError where shapes do not match or stages are below 3.
+    known. Second order in time. Raises ValueError where something flows, shapes do not match or stages are below 3.
     """
     in_place("amount", amount, np.float64)
-    if rates.shape != (6, *amount.shape) or stages < 3:
-        raise ValueError(f"rates {rates.shape}, stages {stages}: must be (6, z, y, x) of the amounts {amount.shape}, 3 or more")
+    if not rates.is_still:
+        raise ValueError("rates: with flow, super-time-stepping would be unstable")
+    if rates.per_capacity.shape != amount.shape or stages < 3:
+        shape = rates.per_capacity.shape
+        raise ValueError(f"rates {shape}, stages {stages}: must be of the amounts' shape {amount.shape}, 3 or more")
     if leave_per_s is None:
         leave_per_s = float(leave_rate(rates, edges).max(initial=0.0))
-    return _Integrator(amount, plain(rates), stages, edges, leave_per_s).over(dt_s, first_s)
+    return _Integrator(amount, rates, stages, edges, leave_per_s).over(dt_s, first_s)
 
 
 class _Integrator:
     """One call of `integrate`. change is ΔY at the present stage, before that at the one before, flux F at the step's start."""
 
-    def __init__(self, amount: Reals, rates: Rates, stages: int, edges: Edges | None, leave_per_s: float) -> None:
+    def __init__(self, amount: Reals, rates: FaceRates, stages: int, edges: Edges | None, leave_per_s: float) -> None:
         self.amount, self.rates, self.edges = amount, rates, edges
         self.explicit_s = 1 / max(leave_per_s, 1e-300)
         self.longest_s = reach(stages) * self.explicit_s
@@ -185,10 +189,10 @@ class _Integrator:
     def _add_fluxes(
         self, new: Reals, a: float, here: Reals, b: float, base: Reals, c: float, dt_s: float, *, inflow: bool
     ) -> float:
-        """`combine` with the edges; returns what went out through them."""
+        """`blend` with the edges; returns what went out through them."""
         self.evaluations += 1
-        combine(new, a, here, b, base, c, self.rates, dt_s)
-        return 0.0 if self.edges is None else add_through_edges(self.edges, here, new, dt_s, inflow=inflow).left
+        blend(new, a, here, b, base, c, self.rates.up, self.rates.per_capacity, dt_s)
+        return 0.0 if self.edges is None else add_through_edges(self.edges, outer_planes(here), new, dt_s, inflow=inflow).left
 
 
 @lru_cache(maxsize=2)

@@ -10,10 +10,8 @@ from numpy.typing import NDArray
 
 from tme_sim.numerics.hops import hop
 from tme_sim.numerics.random import Key
-from tme_sim.numerics.random import Key
 from tme_sim.numerics.rkl2 import Integration, integrate
-from tme_sim.numerics.sweep import Sink
-from tme_sim.numerics.transport import FaceRates, face_rates, holds_any, leave_rate, parts, step_continuum, step_with_sink
+from tme_sim.numerics.transport import FaceRates, face_rates, holds_any, leave_rate, parts, step_continuum
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state.errors import InputError
 from tme_sim.state.outflow import FIELDS, Outflow
@@ -65,34 +63,32 @@ class Transport(Process):
             if not holds_any(amount):
                 continue
             if amount.dtype.kind == "f":
-                left = self._advance(amount, rates, dt_s, n)
+                washed_out = self._advance(amount, rates, dt_s, n)
             else:
-                left = self._hop(amount, rates, dt_s / n, [streams.key("hop", route, form, part) for part in range(n)])
-            for patch, outflow in enumerate(self._outflows):
-                back = streams.key("back", route, form, patch)
-                state.ledger.washed_out[patch, route, form] += outflow.bring_in(amount, left[patch], back)
+                washed_out = self._hop(amount, rates, dt_s / n, [streams.key("hop", route, form, part) for part in range(n)])
+            state.ledger.washed_out[:, route, form] += washed_out
 
-    def _advance(self, amount: NDArray[Any], rates: FaceRates, dt_s: float, n: int) -> list[float]:
-        """The mean over dt_s, in n parts where it is explicit; returns what leaves each patch."""
-        if self.integrator == "rkl2" or (self.integrator == "auto" and n > FEW and not self.has_flow):
+    def _advance(self, amount: NDArray[Any], rates: FaceRates, dt_s: float, n: int) -> Any:
+        """The mean over dt_s, in n parts where it is explicit; returns what was washed out, by patch."""
+        if self._outflow is not None:
+            return self._outflow.carry(amount, rates, dt_s / n, n)
+        if self.integrator == "rkl2" or (self.integrator == "auto" and n > FEW):
             self.integration = integrate(amount, rates, dt_s, first_s=0.0, leave_per_s=self._leave_per_s)
-            return []
-        shares = [outflow.share_in(dt_s / n) for outflow in self._outflows]
-        if not shares:
+        else:
             step_continuum(amount, rates, dt_s / n, steps=n)
-            return []
-        sink = Sink(np.concatenate([outflow.outlets for outflow in self._outflows]), np.concatenate(shares))
-        gone = step_with_sink(amount, rates, dt_s / n, n, sink)
-        return [float(part.sum()) for part in np.split(gone, np.cumsum([share.size for share in shares])[:-1])]
+        return 0
 
-    def _hop(self, amount: NDArray[Any], rates: FaceRates, part_s: float, keys: list[Key]) -> list[int]:
-        """Counts over a part for each key, in the order of the mean: some leave their patch, then all others may hop."""
-        left = [0] * len(self._outflows)
+    def _hop(self, amount: NDArray[Any], rates: FaceRates, part_s: float, keys: list[Key]) -> Any:
+        """Counts over a part for each key, as the mean: some leave, others hop, some enter; returns what was washed out."""
+        washed_out: Any = 0
         for key in keys:
-            for patch, outflow in enumerate(self._outflows):
-                left[patch] += outflow.carry_out(amount, part_s, (key[0], key[1] ^ 1))
+            if self._outflow is None:
+                hop(amount, rates, part_s, key)
+                continue
+            left = self._outflow.carry_out(amount, part_s, (key[0], key[1] ^ 1))
             hop(amount, rates, part_s, key)
-        return left
+            washed_out = washed_out + self._outflow.bring_in(amount, left, (key[0], key[1] ^ 2))
+        return washed_out
 
     def _rates_now(self, state: StateView) -> FaceRates:
         """The rates, computed anew where the flow is another: to compare all of it is cheap beside that, and restarts alike."""
@@ -104,8 +100,8 @@ class Transport(Process):
             medium = self.diffusivity_um2_per_s, capacity, lattice.voxel_um, lattice.blocked_z
             self._rates = face_rates(*medium, velocity_um_per_s=carried, dtype=np.float32)
             leave_per_s = leave_rate(self._rates)
-            self._outflows = outflows(lattice, capacity, flow[1:], self.retardation) if flow else []
-            for outflow in self._outflows:
-                leave_per_s.ravel()[outflow.outlets] += outflow.rate_per_s
+            if flow:
+                self._outflow = Outflow.of(lattice, capacity, flow[1:], self.retardation)
+                leave_per_s.ravel()[self._outflow.outlets] += self._outflow.rate_per_s
             self._leave_per_s = float(leave_per_s.max(initial=0.0))
         return self._rates

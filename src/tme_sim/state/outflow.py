@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from tme_sim.numerics.random import Key
 from tme_sim.numerics.share import share, split
+from tme_sim.numerics.sweep import DEPTH, Exchange
+from tme_sim.numerics.transport import FaceRates, step_open
 from tme_sim.state.lattice import Lattice
 
 Reals = NDArray[np.float64]
@@ -56,6 +58,32 @@ class Outflow:
         flat = amount.reshape(-1)
         gone = share(flat[self.outlets], self.share_in(dt_s), key, self.outlets)
         flat[self.outlets] -= gone
+        return self._by_patch(gone)
+
+    def carry(self, amount: NDArray[Any], rates: FaceRates, part_s: float, parts: int) -> Reals:
+        """The mean over so many parts: what leaves, enters and moves in between; returns (patches,) what is washed out.
+
+        During a sweep what comes in is that of its start; what more or less has left by its end, within what is there, follows.
+        """
+        share, washed_out = self.share_in(part_s), np.zeros(len(self.returning))
+        flat = amount.reshape(-1)
+        for done in range(0, parts, DEPTH):
+            now = min(DEPTH, parts - done)
+            source = self._spread(self._by_patch(flat[self.outlets] * share))
+            gone = step_open(amount, rates, part_s, now, Exchange(self.outlets, share, self.inlets, source))
+            left = self._by_patch(gone)
+            rest = np.maximum(self._spread(left) - now * source, -flat[self.inlets])
+            flat[self.inlets] += rest
+            washed_out += left - np.where(self.inflow > 0, now * source + rest, 0.0).sum(axis=1)
+        return washed_out
+
+    def _spread(self, left: Reals) -> Reals:
+        """What comes back into each inlet of totals (patches,) that left."""
+        whole = self.inflow.sum(axis=1)
+        return np.asarray(np.divide(left * self.returning, whole, out=np.zeros_like(whole), where=whole > 0) @ self.inflow)
+
+    def _by_patch(self, gone: NDArray[Any]) -> NDArray[Any]:
+        """Totals (patches,) of what left through each outlet."""
         total = np.bincount(self.patch, gone, len(self.returning))
         return total.astype(np.int64) if gone.dtype.kind == "i" else total
 
