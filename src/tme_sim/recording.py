@@ -11,8 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tme_sim.files.run_store import RunStore
-from tme_sim.state.drug import drug_terms
-from tme_sim.state.ledger import GONE, audit, lattice_amounts, whole_body
+from tme_sim.state.drug import drug_in_body, drug_on_lattice, drug_terms
+from tme_sim.state.ledger import GONE, audit, lattice_amounts, still_loaded, whole_body
 from tme_sim.state.population import Population
 from tme_sim.state.state import State, flatten
 from tme_sim.state.variables import FORMS, ROUTES, VARIABLES
@@ -46,7 +46,8 @@ class RunRecorder:
         terms = {"injected": injected, **whole_body(state)}
         self.ledger += [{"time_s": time_s, "substance": SUBSTANCE, "term": t, "amount": float(v)} for t, v in terms.items()]
         if state.drug:
-            self.ledger += [{"time_s": time_s, "substance": "drug", "term": t, "amount": v} for t, v in drug_terms(state).items()]
+            of_drug, name = drug_terms(state, still_loaded(state)), state.drug_name
+            self.ledger += [{"time_s": time_s, "substance": name, "term": t, "amount": v} for t, v in of_drug.items()]
         if self.level != "full":
             return
         attributes = field_attributes()
@@ -57,6 +58,8 @@ class RunRecorder:
                 self.store.write_table("vessels.parquet", segment_table(state.vessels.graph))
         for kind, population in state.populations.items():
             self.store.write_table(f"agents/{kind}/{round(time_s):09d}.parquet", agent_table(population))
+        if (flow := flow_table(state)) is not None:
+            self.store.write_table(f"flow/{round(time_s):09d}.parquet", flow)
         frame = {name: data for name, data in state.fields.items() if name not in STATIC_FIELDS}
         if state.vessels is not None and "endothelium" in state.vessels.arrays:
             frame["endothelium"] = endothelium_field(state)
@@ -105,21 +108,26 @@ class Checkpointer:
 
 
 def series_rows(state: State, time_s: float) -> list[dict[str, Any]]:
-    """Tidy rows of one time: amounts by patch, compartment, route and form, per patch instance; body pools have no patch."""
+    """Tidy rows of one time: amounts by patch, compartment, route and form, per patch instance; body pools have no patch.
+
+    Carriers in counts, and where it is followed the released drug, by the name of its card, in amol.
+    """
     rows: list[dict[str, Any]] = []
 
-    def add(patch: str, compartment: str, route: str, form: str, quantity: str, value: float) -> None:
+    def add(
+        patch: str, compartment: str, route: str, form: str, quantity: str, value: float, of: str = SUBSTANCE, unit: str = "count"
+    ) -> None:
         rows.append(
             {
                 "time_s": time_s,
-                "substance": SUBSTANCE,
+                "substance": of,
                 "patch": patch,
                 "compartment": compartment,
                 "route": route,
                 "form": form,
                 "quantity": quantity,
                 "value": float(value),
-                "unit": "count",
+                "unit": unit,
             }
         )
 
@@ -131,7 +139,17 @@ def series_rows(state: State, time_s: float) -> list[dict[str, Any]]:
         _add_lattice(add, state, compartment, "amount", amounts)
     for quantity, amounts in tallies.items():
         _add_lattice(add, state, "tissue", quantity, amounts)
+    if state.drug:
+        _add_drug(add, state)
     return rows
+
+
+def _add_drug(add: Any, state: State) -> None:
+    for compartment, amounts in drug_on_lattice(state).items():
+        for patch, amol in zip(state.lattice.patches, amounts.tolist(), strict=True):
+            add(patch.name, compartment, "all", "released", "amount", amol, state.drug_name, "amol")
+    for compartment, amol in drug_in_body(state).items():
+        add("body", compartment, "all", "released", "amount", amol, state.drug_name, "amol")
 
 
 def _add_lattice(add: Any, state: State, compartment: str, quantity: str, amounts: NDArray[Any]) -> None:
@@ -165,6 +183,15 @@ def segment_table(graph: VesselGraph) -> pd.DataFrame:
     ends = graph.nodes_um[graph.segments].reshape(-1, 6)
     columns: dict[str, NDArray[Any]] = {f"{axis}{end}_um": ends[:, 3 * end + i] for end in (0, 1) for i, axis in enumerate("zyx")}
     return pd.DataFrame(columns | {"node0": graph.segments[:, 0], "node1": graph.segments[:, 1], "radius_um": graph.radius_um})
+
+
+def flow_table(state: State) -> pd.DataFrame | None:
+    """One row per vessel segment, in the order of `vessels.parquet`: blood flow and what it carries now; None without flow."""
+    if state.vessels is None or "segment_flow_um3_per_s" not in state.vessels.arrays:
+        return None
+    prefix = "segment_"
+    columns = {name.removeprefix(prefix): data for name, data in state.vessels.arrays.items() if name.startswith(prefix)}
+    return pd.DataFrame(columns)
 
 
 def endothelium_field(state: State) -> NDArray[Any]:

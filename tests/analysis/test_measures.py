@@ -32,10 +32,12 @@ def plasma_rows(times_s, values):
     rows = []
     for time_s, value in zip(times_s, values, strict=True):
         rows += [
-            {"time_s": time_s, "compartment": "plasma", "form": f, "value": value * s}
+            {"time_s": time_s, "substance": "nanoparticle", "compartment": "plasma", "form": f, "value": value * s}
             for f, s in (("loaded", 0.7), ("released", 0.3))
         ]
-        rows.append({"time_s": time_s, "compartment": "interstitium", "form": "loaded", "value": 1.0})
+        inside = {"time_s": time_s, "substance": "nanoparticle", "compartment": "interstitium"}
+        rows.append(inside | {"form": "loaded", "value": 1.0})
+        rows.append({"time_s": time_s, "substance": "docetaxel", "compartment": "plasma", "form": "released", "value": 1e9})
     return rows
 
 

@@ -30,7 +30,8 @@ processes:
 
 def row(time_s: float, compartment: str, route: str, quantity: str, value: float) -> dict[str, Any]:
     patch = "body" if compartment == "plasma" else "tumor"
-    return {"time_s": time_s, "patch": patch, "compartment": compartment, "route": route, "quantity": quantity, "value": value}
+    what = {"substance": "nanoparticle", "patch": patch, "compartment": compartment, "route": route, "quantity": quantity}
+    return {"time_s": time_s, **what, "value": value}
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def found(tmp_path: Path) -> dict[str, Hint]:
     series = [row(3600.0 * h, "plasma", "all", "amount", v) for h, v in zip(hours, plasma, strict=True)]
     series += [row(48 * 3600.0, "tissue", "gap", name, n * entered) for name, n in (("entered", 1.5), ("returned", 0.5))]
     store.write_table("series.parquet", pd.DataFrame(series))
-    ledger = pd.DataFrame({"time_s": [0.0], "term": ["injected"], "amount": [DOSE]})
+    ledger = pd.DataFrame({"time_s": [0.0], "substance": ["nanoparticle"], "term": ["injected"], "amount": [DOSE]})
     store.write_table("ledger.parquet", ledger)
     return {hint.quantity: hint for hint in hints(RunFolder(store.folder))}
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tme_sim.analysis.drug_measures import drug_measures
 from tme_sim.analysis.profiles import Tissue, holds_vessel, profile
 from tme_sim.state.ledger import GONE, lattice_amounts, whole_body
 from tme_sim.state.state import State
@@ -64,7 +65,8 @@ def summarise(
         at = ROUTES.index(route)
         found[f"route_fraction_{route}"] = _ratio(float(entered[at]), float(entered[1:].sum()))
         found[f"route_held_fraction_{route}"] = _ratio(float(total[at].sum()), everything)
-    return found | phagocyte_traffic(state, tumor_mass_g, series, float(entered[ROUTES.index("phagocyte")]))
+    found |= phagocyte_traffic(state, tumor_mass_g, series, float(entered[ROUTES.index("phagocyte")]))
+    return found | drug_measures(state, series)
 
 
 def phagocyte_traffic(
@@ -155,13 +157,29 @@ def where_by_route(state: State) -> list[dict[str, Any]]:
     return rows
 
 
+def perfused_share(state: State) -> NDArray[np.float64]:
+    """(patches,) share of each patch's vessel wall that moving blood passes; 1 where there is no wall."""
+    patches = len(state.lattice.patches)
+    if state.vessels is None:
+        return np.ones(patches)
+    patch, surface = state.lattice.patch_of_voxel(state.vessels.voxel), state.vessels.surface_um2
+    perfused = surface * state.vessels.arrays["perfused"].astype(np.float64)
+    wall, moving = np.bincount(patch, surface, patches), np.bincount(patch, perfused, patches)
+    return np.asarray(np.divide(moving, wall, out=np.ones(patches), where=wall > 0))
+
+
 def blood_in_tumor(state: State, tumor_mass_g: float) -> float:
-    """Carriers in the blood of the whole tumour, BV · C_b with C_b = carriers in plasma / volume of blood."""
+    """Carriers in the blood of the whole tumour, BV · C_b with C_b = carriers in plasma / volume of blood.
+
+    BV is the lumen of vessels that are perfused: of each patch's the share that its perfused wall has of all its wall. Standing
+    blood is taken to hold none.
+    """
     if "plasma" not in state.body.pools:
         return 0.0
     planes = zip(state.lattice.planes, state.lattice.copies, strict=True)
     inside, lumen = state.fields["inside"], state.fields["lumen_fraction"]
-    volume = sum(float((inside[p] * lumen[p]).sum()) * int(c) for p, c in planes) * state.lattice.voxel_um3
+    lumens = [float((inside[p] * lumen[p]).sum()) * int(c) for p, c in planes]
+    volume = float(np.add.reduce(perfused_share(state) * lumens)) * state.lattice.voxel_um3
     blood_um3 = state.body.blood_volume_um3 or state.body.plasma_volume_um3
     return float(state.body.pools["plasma"].sum()) / blood_um3 * volume
 
@@ -170,7 +188,7 @@ def plasma_half_life_h(series: Iterable[Mapping[str, Any]]) -> Number:
     """ln 2 over the slope of ln(plasma) by least squares over the recorded times after the largest value; null with under 3."""
     amounts: dict[float, float] = {}
     for row in series:
-        if row["compartment"] == "plasma":
+        if row["compartment"] == "plasma" and row["substance"] == "nanoparticle":
             amounts[row["time_s"]] = amounts.get(row["time_s"], 0.0) + row["value"]
     time_s, value = np.array(list(amounts)), np.array(list(amounts.values()))
     if len(value) == 0:

@@ -26,13 +26,18 @@ PARTS = ("free", "bound", "in cells")
 UM3_PER_MM3 = 1e9
 
 
+def carriers(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a series or ledger that count carriers, and no other substance."""
+    return table[table["substance"] == "nanoparticle"]
+
+
 def amounts(run: RunFolder) -> pd.DataFrame:
     """Carriers over time in the whole body: time_s, compartment, route (`all` in the body's pools), amount, percent_id.
 
     Lattice terms are weighted by their patch's copies, both forms are added up, `degraded` and `washed_out` are what is gone;
     percent_id is of all that the run injects. Raises InputError where the run kept no series.
     """
-    series = run.series
+    series = carriers(run.series)
     gone = series["quantity"].isin(GONE)
     kept = series[(series["quantity"] == "amount") | gone].copy()
     kept.loc[gone, "compartment"] = kept.loc[gone, "quantity"]
@@ -44,7 +49,7 @@ def amounts(run: RunFolder) -> pd.DataFrame:
 
 def net_entry(run: RunFolder) -> dict[str, float]:
     """Route → carriers that came through the wall into the whole tumour and did not go back, over the whole run."""
-    series = run.series
+    series = carriers(run.series)
     last = series[(series["time_s"] == series["time_s"].max()) & series["quantity"].isin(["entered", "returned"])]
     signed = last["value"] * last["patch"].map(copies(run)) * np.where(last["quantity"] == "entered", 1, -1)
     return {str(route): float(total) for route, total in signed.groupby(last["route"], sort=False).sum().items()}
@@ -52,7 +57,7 @@ def net_entry(run: RunFolder) -> dict[str, float]:
 
 def injected(run: RunFolder) -> float:
     """Carriers injected until the last recorded time."""
-    terms = run.ledger
+    terms = carriers(run.ledger)
     return float(terms.loc[terms["term"] == "injected", "amount"].max())
 
 

@@ -25,7 +25,7 @@ Reals = NDArray[np.float64]
 
 IN_PLASMA = 0
 """Of what waits to be taken up by the body, what was released in plasma; the rest was released in its organs."""
-SETTLED, MOST_ROUNDS = 1e-6, 100
+SETTLED, MOST_ROUNDS = 1e-6, 200
 """Relative change at which blood and tissue are in balance with each other; what passes between them adds up in any case."""
 
 
@@ -73,6 +73,7 @@ class Drug(Process):
     card: SmallMolecule = given("small_molecule")
     kinds: tuple[str, ...] = given("cell_kinds")
     with_flow: bool = given("has_perfusion", default=False)
+    name: str = given("drug_name", default="drug")
     amol_per_particle: float | None = given("drug_per_particle_amol", default=None)
     _steady: SteadyField | None = field(default=None, init=False, repr=False)
     _last: tuple[list[Reals], Solution] | None = field(default=None, init=False, repr=False)
@@ -101,6 +102,7 @@ class Drug(Process):
         sizes = {"released_amol": patches + 1, "waiting_amol": 2, "body_amol": 1 + len(self.card.peripheral)}
         sizes |= {"cleared_amol": 1, "washed_out_amol": patches}
         state.drug |= {name: np.zeros(size) for name, size in sizes.items()}
+        state.drug_name = self.name
         state.drug["per_particle_amol"] = np.array([self.amol_per_particle or 0.0])
         if self.with_flow:
             if state.vessels is None or state.vessels.graph is None:

@@ -1,8 +1,8 @@
 """Where the released drug is, and the proof that none is lost; as `ledger` for carriers, in amol.
 
-On one instance of a patch: released there = waiting + interstitium + bound + cells + washed out. In the body, with what the
-patches' copies wash out: released there + washed out = waiting + plasma + peripheral + eliminated. All that was injected in
-carriers = encapsulated + released: what a degraded carrier still held is released in its cell.
+On one instance of a patch: released there = interstitium + bound + cells + washed out. In the body, with what the patches' copies
+wash out: released there + washed out = plasma + peripheral + eliminated. All that was injected in carriers = encapsulated +
+released: what a degraded carrier still held is released in its cell.
 """
 
 from __future__ import annotations
@@ -32,22 +32,21 @@ def extracellular(fields: Mapping[str, Floats]) -> Floats:
 
 
 def drug_on_lattice(state: State) -> dict[str, Floats]:
-    """Compartment → (patches,) amol on one instance of each patch."""
+    """Compartment → (patches,) amol on one instance of each patch, with what was released since the drug's last step."""
     fields, lattice = state.fields, state.lattice
     amounts = {
-        "waiting": fields["drug_source_amol"] + fields["drug_source_in_cells_amol"],
-        "interstitium": fields["drug_mM"] * extracellular(fields) * lattice.voxel_um3,
+        "interstitium": fields["drug_mM"] * extracellular(fields) * lattice.voxel_um3 + fields["drug_source_amol"],
         "bound": fields["drug_bound_amol"],
-        "cells": fields["drug_in_cells_amol"],
+        "cells": fields["drug_in_cells_amol"] + fields["drug_source_in_cells_amol"],
     }
     return {name: np.array([amount[planes].sum() for planes in lattice.planes]) for name, amount in amounts.items()}
 
 
 def drug_in_body(state: State) -> dict[str, float]:
     """Compartment → amol in the whole body outside the lattice; `eliminated` has left it."""
-    drug = state.drug
-    amounts = {"waiting": drug["waiting_amol"], "plasma": drug["body_amol"][:1], "peripheral": drug["body_amol"][1:]}
-    return {name: float(amount.sum()) for name, amount in (amounts | {"eliminated": drug["cleared_amol"]}).items()}
+    body = state.drug["body_amol"]
+    plasma = float(body[0] + state.drug["waiting_amol"].sum())
+    return {"plasma": plasma, "peripheral": float(body[1:].sum()), "eliminated": float(state.drug["cleared_amol"].sum())}
 
 
 def drug_terms(state: State, loaded: float) -> dict[str, float]:
@@ -57,10 +56,8 @@ def drug_terms(state: State, loaded: float) -> dict[str, float]:
     """
     per_particle = float(state.drug["per_particle_amol"].item())
     tissue = {name: float(state.lattice.copies @ amount) for name, amount in drug_on_lattice(state).items()}
-    body = drug_in_body(state)
-    waiting = tissue.pop("waiting") + body.pop("waiting")
     injected = per_particle * float(state.ledger.injected[FORMS.index("loaded")])
-    return {"injected": injected, "encapsulated": per_particle * loaded, "waiting": waiting, **tissue, **body}
+    return {"injected": injected, "encapsulated": per_particle * loaded, **tissue, **drug_in_body(state)}
 
 
 def drug_released(state: State) -> float:
@@ -102,7 +99,7 @@ def audit_drug(state: State, loaded: float) -> float:
         f"patch {patch.name}": (drug["released_amol"][i], [*(amount[i] for amount in held.values()), out[i]])
         for i, patch in enumerate(lattice.patches)
     }
-    in_body = [*drug["waiting_amol"], *drug["body_amol"], *drug["cleared_amol"], *(-lattice.copies * out)]
+    in_body = [*drug_in_body(state).values(), *(-lattice.copies * out)]
     places["the body"] = (drug["released_amol"][-1], in_body)
     if drug["per_particle_amol"].item() > 0:
         terms = drug_terms(state, loaded)

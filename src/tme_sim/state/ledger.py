@@ -118,6 +118,8 @@ def still_loaded(state: State) -> float:
     """Carriers of the whole body that still hold their payload; those that were degraded have lost it."""
     loaded, copies = FORMS.index("loaded"), state.lattice.copies
     tissue = [*lattice_amounts(state).values(), *(a for name, a in state.ledger.arrays.items() if name == "washed_out")]
+    if "arrested" in state.populations:
+        tissue.append(wall_bound(state))
     held = sum(_weighted(amounts[..., loaded], copies) for amounts in tissue)
     return float(held + sum(pool[loaded].item() for pool in state.body.pools.values()))
 

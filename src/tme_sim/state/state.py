@@ -22,7 +22,7 @@ NumberMode = Literal["stochastic", "continuum"]
 class State:
     """Everything that exists at one tick. Field axes end in (z, y, x) voxels; carriers have (route, form) before them.
 
-    drug: where the released drug is beside its fields, by name; empty unless the run follows it.
+    drug: where the released drug is beside its fields, by name; empty unless the run follows it. drug_name: that of its card.
     """
 
     lattice: Lattice
@@ -33,6 +33,7 @@ class State:
     populations: dict[str, Population] = field(default_factory=dict)
     vessels: Vessels | None = None
     drug: dict[str, NDArray[np.float64]] = field(default_factory=dict)
+    drug_name: str = "drug"
     tick: int = 0
 
     @property
