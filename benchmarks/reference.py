@@ -21,7 +21,8 @@ from tme_sim.config.load import Loaded, load, request
 from tme_sim.numerics.threads import set_threads
 from tme_sim.planning import recording_cost
 from tme_sim.processes.base import StateView, Streams
-from tme_sim.runner import execute, peak_memory_mb
+from tme_sim.provenance import peak_memory_mb
+from tme_sim.runner import execute
 from tme_sim.simulation import ticks
 from tme_sim.state.ledger import whole_body
 from tme_sim.state.variables import FORMS, ROUTES

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "analysis": ["state", "numerics", "imaging", "files"],
     "views": ["state", "imaging", "analysis", "files"],
 }
-TOP = {"__init__", "api", "cli", "config", "commands", "mesa_model", "planning", "runner", "study", "sweeping"}
+TOP = {"__init__", "api", "cli", "config", "commands", "mesa_model", "planning", "provenance", "runner", "study", "sweeping"}
 
 HOMES = {
     "numerics": ["numba"],

@@ -19,7 +19,7 @@ import pytest
 from tme_sim import sweeping
 from tme_sim.cli import main
 from tme_sim.config.load import request
-from tme_sim.runner import config_hash
+from tme_sim.provenance import config_hash
 from tme_sim.simulation import Simulation
 from tme_sim.state.errors import InputErrors, ModelError
 

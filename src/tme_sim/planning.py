@@ -23,8 +23,8 @@ from tme_sim.config.settings import Config
 from tme_sim.files.run_store import RunStore
 from tme_sim.numerics.threads import set_threads
 from tme_sim.processes.base import Process, StateView, Streams
+from tme_sim.provenance import peak_memory_mb
 from tme_sim.recording import RunRecorder, series_rows
-from tme_sim.runner import peak_memory_mb
 from tme_sim.simulation import ticks
 from tme_sim.state.state import State
 from tme_sim.state.variables import FORMS, ROUTES

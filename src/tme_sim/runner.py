@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import platform
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +18,19 @@ import tme_sim
 from tme_sim.analysis.measures import summarise, where_by_route
 from tme_sim.config.build import Built, build
 from tme_sim.config.schema import dump
-from tme_sim.config.settings import NOT_HASHED, Config
+from tme_sim.config.settings import Config
 from tme_sim.files.run_folder import RunFolder
-from tme_sim.files.run_store import FORMAT, RunStore
+from tme_sim.files.run_store import RunStore
 from tme_sim.numerics.threads import set_threads
+from tme_sim.provenance import config_hash, facts_of, peak_memory_mb
 from tme_sim.recording import Checkpointer, RunRecorder
-from tme_sim.simulation import Simulation, ticks
+from tme_sim.simulation import Recorder, Simulation, ticks
 from tme_sim.state.errors import InputError, InputErrors, ModelError
 from tme_sim.state.state import State, flatten, restore
 from tme_sim.state.substance import particle_mass_g
 
 EXPECTED = (InputError, InputErrors, ModelError, OSError, MemoryError)
 """Failures that say themselves what was wrong."""
-
-LIBRARIES = ("numpy", "scipy", "numba", "zarr", "hydra-core", "pydantic", "mesa")
 
 
 @dataclass
@@ -62,25 +55,6 @@ class Outcome:
     summary: dict[str, Any] = field(default_factory=dict)
     where: list[dict[str, Any]] = field(default_factory=list)
     built: Built | None = None
-
-
-def config_hash(config: Config, inputs: Mapping[str, str] | None = None) -> str:
-    """Hash of what decides the science: equal for equal quantities however they were spelt; `inputs` are the files' digests."""
-    content = {key: value for key, value in dump(config).items() if key not in NOT_HASHED} | dict(inputs or {})
-    return hashlib.blake2b(json.dumps(content, sort_keys=True).encode(), digest_size=8).hexdigest()
-
-
-def input_digests(config: Config, data: Path | None) -> dict[str, str]:
-    """Key → digest of the file that it names, for the files that a run reads; a missing one is told when the run is built."""
-    named = {f"tissue.{key}": config.tissue.values[key] for key in getattr(config.tissue.cls, "files", ())}
-    named["nanoparticle.clearance.curve"] = config.nanoparticle.clearance.curve
-    found = {}
-    for key, name in named.items():
-        places = [folder / name for folder in (Path(), data) if name and folder is not None]
-        if file := next((place for place in places if place.is_file()), None):
-            with file.open("rb") as content:
-                found[key] = hashlib.file_digest(content, lambda: hashlib.blake2b(digest_size=8)).hexdigest()
-    return found
 
 
 def new_folder(config: Config, base: Path) -> Path:
@@ -110,62 +84,110 @@ def execute(
     started = time.monotonic()
     used = set_threads(threads or os.cpu_count() or 1)
     built = build(config, data, user_set)
-    store = RunStore.open(folder) if resume else RunStore.create(folder)
-    earlier = store.read_json("run.json") if resume else {}
-    facts = _facts(config, built, used, data)
+    running = Running(config, built, RunStore.open(folder) if resume else RunStore.create(folder), started, show)
+    facts = facts_of(config, built, used, data)
     if resume:
-        _check_same(earlier, facts, say)
-    recorder = RunRecorder(store, ticks(config.record.interval_s, config.step_s, "record.interval"), config.record.level)
-    checkpointer = Checkpointer(store, recorder, config.checkpoint.wall_interval_s)
-    last = ticks(config.protocol.duration_s, config.step_s, "protocol.duration")
-    watcher = Watcher(max(1, last // 100), last, show)
-    simulation = Simulation(built.state, built.processes, [recorder, checkpointer, watcher], config.step_s, config.seed)
-    if resume:
-        arrays, content = store.load_checkpoint()
-        _check_shapes(arrays, built.state)
-        restore(built.state, arrays, content["tick"])
-        recorder.reload(content["time_s"], content["residual"])
-        facts["resumed_from"] = content["time_s"]
+        running.resume(facts, say)
     else:
-        store.write_text(
-            "config.yaml", yaml.safe_dump(dump(config) | {"sources": sources or {}}, sort_keys=False, allow_unicode=True)
-        )
-    before_s = float(earlier.get("wall_s", 0.0))
-
-    def mark(status: str, **more: Any) -> None:
-        store.write_json("run.json", {**facts, "status": status, "wall_s": before_s + time.monotonic() - started, **more})
-        told = f"{status} at {simulation.time_s / 3600:g} h of {config.protocol.duration_s / 3600:g} h {more.get('error', '')}"
-        store.append_line("log.txt", f"{datetime.now().astimezone().isoformat(timespec='seconds')} {told}".rstrip())
-
-    mark("running")
-    for line in (f"dose: {built.dose_words}", f"number: {built.state.number} ({built.number_why})"):
+        running.begin(facts, sources or {})
+    for line in running.about:
         say(line)
-        store.append_line("log.txt", line)
-    try:
-        with _stop_between_steps() as stop:
-            finished = simulation.run(config.protocol.duration_s, stop)
-        if not finished:
-            checkpointer.save(built.state, simulation.time_s)
-            mark("interrupted", at_s=simulation.time_s)
+    with running.failures_told(), _stop_between_steps() as stop:
+        if not running.simulation.run(config.protocol.duration_s, stop):
+            running.interrupt()
             return Outcome(folder, "interrupted", built=built)
-        if built.state.tick % recorder.every:  # the end is recorded, whatever the interval
-            recorder.record(built.state, simulation.time_s)
-        recorder.flush()
-        summary = summary_of(config, built, recorder, before_s + time.monotonic() - started)
-        store.write_json("summary.json", summary)
-        mark("done")
-    except Exception as error:
-        told = str(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}"
-        with suppress(OSError):  # on a full disk it stays "running", as after a kill; what was recorded is there
-            mark("failed", error=told, at_s=simulation.time_s)
-        if isinstance(error, EXPECTED):
-            raise
-        raise ModelError(f"at {simulation.time_s / 3600:g} h: {told} (a fault of ours; --debug shows where)") from error
+        summary = running.finish()
     if config.report:
         report_on(folder, say)
-        summary |= {"wall_s": before_s + time.monotonic() - started, "peak_memory_mb": peak_memory_mb()}
-        store.write_json("summary.json", summary)
+        summary |= {"wall_s": running.wall_s, "peak_memory_mb": peak_memory_mb()}
+        running.store.write_json("summary.json", summary)
     return Outcome(folder, "done", summary, where_by_route(built.state), built)
+
+
+class Running:
+    """A run under way: its parts, and what its folder says of it at any time."""
+
+    def __init__(
+        self, config: Config, built: Built, store: RunStore, started: float, show: Callable[[float, float], None]
+    ) -> None:
+        self.config, self.built, self.store, self._started = config, built, store, started
+        step_s, last = config.step_s, ticks(config.protocol.duration_s, config.step_s, "protocol.duration")
+        self.recorder = RunRecorder(store, ticks(config.record.interval_s, step_s, "record.interval"), config.record.level)
+        self.checkpointer = Checkpointer(store, self.recorder, config.checkpoint.wall_interval_s)
+        recorders: list[Recorder] = [self.recorder, self.checkpointer, Watcher(max(1, last // 100), last, show)]
+        self.simulation = Simulation(built.state, built.processes, recorders, step_s, config.seed)
+        self._facts: dict[str, Any] = {}
+        self._before_s = 0.0
+
+    @property
+    def wall_s(self) -> float:
+        """Wall time so far, with that before an interruption."""
+        return self._before_s + time.monotonic() - self._started
+
+    def begin(self, facts: dict[str, Any], sources: dict[str, Any]) -> None:
+        """Write down what is run."""
+        self._facts = facts
+        content = dump(self.config) | {"sources": sources}
+        self.store.write_text("config.yaml", yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+        self._start()
+
+    def resume(self, facts: dict[str, Any], say: Callable[[str], None]) -> None:
+        """Take up the state and the tables where the last checkpoint has them."""
+        earlier, state = self.store.read_json("run.json"), self.built.state
+        _check_same(earlier, facts, say)
+        arrays, content = self.store.load_checkpoint()
+        _check_shapes(arrays, state)
+        restore(state, arrays, content["tick"])
+        self.recorder.reload(content["time_s"], content["residual"])
+        self._facts = facts | {"resumed_from": content["time_s"]}
+        self._before_s = float(earlier.get("wall_s", 0.0))
+        self._start()
+
+    def _start(self) -> None:
+        self.mark("running")
+        for line in self.about:
+            self.store.append_line("log.txt", line)
+
+    @property
+    def about(self) -> tuple[str, str]:
+        """What was decided for the user."""
+        return f"dose: {self.built.dose_words}", f"number: {self.built.state.number} ({self.built.number_why})"
+
+    def mark(self, status: str, **more: Any) -> None:
+        """Say in `run.json` and in the log how it stands."""
+        self.store.write_json("run.json", {**self._facts, "status": status, "wall_s": self.wall_s, **more})
+        hours, all_hours = self.simulation.time_s / 3600, self.config.protocol.duration_s / 3600
+        told = f"{status} at {hours:g} h of {all_hours:g} h {more.get('error', '')}".rstrip()
+        self.store.append_line("log.txt", f"{datetime.now().astimezone().isoformat(timespec='seconds')} {told}")
+
+    def interrupt(self) -> None:
+        """Leave a checkpoint to go on from."""
+        self.checkpointer.save(self.built.state, self.simulation.time_s)
+        self.mark("interrupted", at_s=self.simulation.time_s)
+
+    def finish(self) -> dict[str, Any]:
+        """Write the last records and the summary, and return it."""
+        if self.built.state.tick % self.recorder.every:  # the end is recorded, whatever the interval
+            self.recorder.record(self.built.state, self.simulation.time_s)
+        self.recorder.flush()
+        summary = summary_of(self.config, self.built, self.recorder, self.wall_s)
+        self.store.write_json("summary.json", summary)
+        self.mark("done")
+        return summary
+
+    @contextmanager
+    def failures_told(self) -> Iterator[None]:
+        """A failure is one line in the log and in `run.json`; the last checkpoint stays as it is."""
+        try:
+            yield
+        except Exception as error:
+            told = str(error) if isinstance(error, EXPECTED) else f"{type(error).__name__}: {error}"
+            with suppress(OSError):  # on a full disk it stays "running", as after a kill; what was recorded is there
+                self.mark("failed", error=told, at_s=self.simulation.time_s)
+            if isinstance(error, EXPECTED):
+                raise
+            hours = self.simulation.time_s / 3600
+            raise ModelError(f"at {hours:g} h: {told} (a fault of ours; --debug shows where)") from error
 
 
 def _check_same(earlier: Mapping[str, Any], facts: Mapping[str, Any], say: Callable[[str], None]) -> None:
@@ -212,59 +234,6 @@ def summary_of(config: Config, built: Built, recorder: RunRecorder, wall_s: floa
         "peak_memory_mb": peak_memory_mb(),
         "seed": config.seed,
         "version": tme_sim.__version__,
-    }
-
-
-def peak_memory_mb() -> float:
-    """Largest resident memory of this process so far."""
-    if sys.platform == "win32":
-        import psutil
-
-        return float(psutil.Process().memory_info().peak_wset) / 1024**2
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024**2 if sys.platform == "darwin" else 1024)
-
-
-def _commit() -> str | None:
-    """The commit that runs, with a + where files differ from it; None where the package is installed without its repository."""
-    place = ["git", "-C", str(Path(__file__).parents[2])]
-    try:
-        head = subprocess.run(
-            [*place, "rev-parse", "HEAD"], capture_output=True, text=True, check=True, timeout=10
-        ).stdout.strip()
-        ours = subprocess.run([*place, "ls-files", "--error-unmatch", __file__], capture_output=True, check=False, timeout=10)
-        changed = subprocess.run([*place, "diff", "--quiet", "HEAD"], capture_output=True, check=False, timeout=10).returncode
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return head + "+" * bool(changed) if ours.returncode == 0 else None
-
-
-def _facts(config: Config, built: Built, threads: int, data: Path | None) -> dict[str, Any]:
-    patches = [asdict(patch) for patch in built.state.lattice.patches]
-    return {
-        "format": FORMAT,
-        "name": config.name,
-        "hash": config_hash(config),
-        "seed": config.seed,
-        "number": built.state.number,
-        "number_why": built.number_why,
-        "dose_particles": built.dose,
-        "tumor_mass_g": built.tumor_mass_g,
-        "patches": patches,
-        "sites": built.state.lattice.sites,
-        "voxel_um": built.state.lattice.voxel_um,
-        "morphometry": built.geometry.morphometry,
-        "started": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "resumed_from": None,
-        "commit": _commit(),
-        "threads": threads,
-        "data": str(data.resolve()) if data else None,
-        "inputs": input_digests(config, data),
-        "versions": {"tme_sim": tme_sim.__version__, "python": platform.python_version()}
-        | {name: version(name) for name in LIBRARIES},
-        "machine": f"{platform.system()} {platform.machine()}",
     }
 
 

@@ -24,7 +24,8 @@ from tme_sim.config.load import Loaded, Request, load, load_extensions, validate
 from tme_sim.config.overrides import expand
 from tme_sim.config.schema import dump
 from tme_sim.files.run_store import RunStore
-from tme_sim.runner import config_hash, execute, input_digests
+from tme_sim.provenance import config_hash, input_digests
+from tme_sim.runner import execute
 from tme_sim.state.errors import InputError, InputErrors, ModelError
 from tme_sim.state.state import NumberMode
 

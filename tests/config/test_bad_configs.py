@@ -12,7 +12,7 @@ import tifffile
 
 from tme_sim.cli import main
 from tme_sim.config.load import load, request
-from tme_sim.runner import config_hash
+from tme_sim.provenance import config_hash
 
 Files = Mapping[str, str | bytes]
 
@@ -162,8 +162,8 @@ RUNS = [  # found while State(0) is built: the configuration is valid, the run i
     ("record.interval=90s", "record.interval 90 s: must be a whole multiple of the step, 60 s"),
     ("protocol.times=0h,30h", "protocol.times 0 h,30 h: at least one dose, and every dose before protocol.duration"),
     ("protocol.times=[]", "protocol.times []: at least one dose, and every dose before protocol.duration"),
-    ("protocol.dose=0particles", "protocol.dose 0 particles: is 0 particles; must be between 1 and 1e16"),
-    ("protocol.dose=5g", "protocol.dose 5 g: is 3.31e+16 particles; must be between 1 and 1e16"),
+    ("protocol.dose=0particles", "protocol.dose 0 particles: is 0 particles; must be between 1 and 1e+22"),
+    ("protocol.dose=5e9g", "protocol.dose 5e+09 g: is 3.31e+25 particles; must be between 1 and 1e+22"),
     (
         "protocol.dose=5MBq",
         "protocol.dose 5000000 Bq: this nanoparticle has no radioactive label; give particles or a mass",

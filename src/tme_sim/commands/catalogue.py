@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tme_sim import runner
 from tme_sim.commands.run import request_of
 from tme_sim.config.load import conf_dirs, experiment_dirs, load
+from tme_sim.provenance import LIBRARIES
 from tme_sim.state.errors import InputError
 
 LISTS = {
@@ -103,7 +103,7 @@ def doctor(options: argparse.Namespace) -> int:
     import tme_sim
 
     print(f"tme-sim {tme_sim.__version__}, Python {platform.python_version()}, {platform.system()} {platform.machine()}")
-    for name in (*runner.LIBRARIES, "pyvista", "xarray", "pandas", "pyarrow"):
+    for name in (*LIBRARIES, "pyvista", "xarray", "pandas", "pyarrow"):
         print(f"  {name} {version(name)}")
     free = shutil.disk_usage(Path.cwd()).free / 1e9
     print(f"  {os.cpu_count()} cores, {psutil.virtual_memory().available / 1e9:.1f} GB of memory and {free:.1f} GB of disk free")
