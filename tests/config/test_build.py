@@ -109,8 +109,9 @@ def test_a_dose_becomes_particles(built, words, particles):
     ("words", "said"),
     [
         (("protocol.dose=5MBq",), "no radioactive label"),
-        (("protocol.dose=0.1particles",), "must be between 1 and 1e16"),
-        (("protocol.dose=1kg",), "must be between 1 and 1e16"),
+        (("protocol.dose=0.1particles",), "must be between 1 and 1e+22"),
+        (("protocol.dose=1e6kg",), "must be between 1 and 1e+22"),
+        (("protocol.dose=1kg", "number=stochastic"), "must be between 1 and 1e+16"),
         (
             ("protocol.dose=1mg", "protocol.dose_of=drug", "nanoparticle.drug_fraction=0"),
             "needs nanoparticle.drug_fraction above 0",

@@ -12,7 +12,7 @@ import numpy as np
 from tme_sim.config.beginning import build_tissue, carrier_pools, empty_tissue, patch_masses_g, seed_cells, with_copies
 from tme_sim.config.checks import check_kinds, check_memory, check_needs, check_times, refuse_unread
 from tme_sim.config.context import Context
-from tme_sim.config.dosing import MASS_KEYS, dosing
+from tme_sim.config.dosing import MASS_KEYS, MOST_COUNTED, dosing
 from tme_sim.config.registry import construct, given_paths
 from tme_sim.config.schema import Section
 from tme_sim.config.settings import Config
@@ -75,7 +75,7 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
     state = empty_tissue(config, geometry, number, context)
     dose: float = context("dose.particles")
     occupancy = expected_occupancy(state, processes, dose, config)
-    number, why = choose_number(config, occupancy)
+    number, why = choose_number(config, occupancy, dose)
     state = replace(state, number=number)
     state.ledger = Ledger.empty(len(geometry.lattice.patches), state.total_dtype)
     seed_cells(state, config, geometry, context, random)
@@ -124,7 +124,7 @@ def expected_occupancy(state: State, processes: dict[str, Process], dose: float,
     return doses / config.body.plasma_volume_um3 * entry * config.protocol.duration_s / max(1, int(state.fields["inside"].sum()))
 
 
-def choose_number(config: Config, occupancy: float) -> tuple[NumberMode, str]:
+def choose_number(config: Config, occupancy: float, dose: float) -> tuple[NumberMode, str]:
     """The carrier's number type and the reason in words."""
     if config.number == "stochastic" and occupancy > LARGEST_STOCHASTIC:
         raise InputError(
@@ -134,6 +134,8 @@ def choose_number(config: Config, occupancy: float) -> tuple[NumberMode, str]:
         )
     if config.number != "auto":
         return config.number, "as asked for"
+    if dose > MOST_COUNTED:
+        return "continuum", f"a dose of {dose:.2g} particles, above {MOST_COUNTED:.0e} real amounts are used"
     if occupancy <= STOCHASTIC_UP_TO:
         return (
             "stochastic",

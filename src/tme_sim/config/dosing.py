@@ -12,6 +12,10 @@ from tme_sim.state.substance import particle_mass_g
 MASS_KEYS = ("core_diameter_um", "density_g_per_mL", "molar_mass_g_per_mol", "polydispersity_index", "drug_fraction")
 """Of a card, what the mass of a particle and of its drug follow from."""
 
+MOST_COUNTED = 1e16
+"""Particles of a dose that can be counted one by one; real amounts go on to what grams of the smallest are."""
+LARGEST = 1e22
+
 
 @dataclass(frozen=True)
 class Dosing:
@@ -31,8 +35,9 @@ def dosing(config: Config, read: set[str]) -> Dosing:
         number, how = _of_activity(config, read)
     else:
         number, how = _of_mass(config, read)
-    if not 1 <= number <= 1e16:
-        raise InputError("protocol.dose", format_dose(dose), f"is {number:.3g} particles; must be between 1 and 1e16")
+    most = MOST_COUNTED if config.number == "stochastic" else LARGEST
+    if not 1 <= number <= most:
+        raise InputError("protocol.dose", format_dose(dose), f"is {number:.3g} particles; must be between 1 and {most:.0e}")
     return Dosing(float(round(number)), f"{number:.4g} particles per injection{how}")
 
 
