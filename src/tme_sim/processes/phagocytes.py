@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson
 
+from tme_sim.numerics.poisson import count_at
 from tme_sim.numerics.random import Key, uniforms
 from tme_sim.numerics.share import share, split
 from tme_sim.numerics.transport import face_rates
@@ -193,6 +193,6 @@ def scatter(expected: NDArray[np.float64], key: Key) -> NDArray[np.int64]:
     total = float(cumulative[-1]) if len(cumulative) else 0.0
     if total <= 0:
         return np.zeros(0, np.int64)
-    number = int(poisson.ppf(uniforms(key, 0), total))
+    number = count_at(float(uniforms(key, 0)), total)
     marks = uniforms((key[0], key[1] ^ 1), np.arange(number)) * total
     return np.asarray(np.minimum(np.searchsorted(cumulative, marks, side="right"), len(cumulative) - 1), np.int64)

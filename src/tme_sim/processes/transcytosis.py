@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import poisson
 
 from tme_sim.numerics.chain import pass_on
+from tme_sim.numerics.poisson import chances
 from tme_sim.numerics.share import share
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state.exchange import draw_from_plasma, return_to_plasma
@@ -75,7 +75,7 @@ class Transcytosis(Process):
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         held, voxel = state.vessels["endothelium"], state.vessels["voxel"]
-        moves = poisson.pmf(np.arange(self.stages), self.stages * dt_s / self.transit_time_s)
+        moves = chances(np.arange(self.stages), self.stages * dt_s / self.transit_time_s)
         arrived = pass_on(held.reshape(self.stages, -1), moves, streams.key("stage")).reshape(held.shape[1:])
         recycled = share(arrived, self.recycled_fraction, streams.key("recycle"))
         self._recycle(state, voxel, recycled)
