@@ -133,7 +133,7 @@ def test_what_is_not_declared_cannot_be_seen_and_what_is_read_cannot_be_written(
     view = StateView(state, process.reads, process.writes, 0.0)
     always = {"vessels.voxel", "vessels.surface_um2"}
     homes = {"fields": view.fields, "body": view.body, "vessels": view.vessels, "populations": view.populations}
-    homes |= {"drug": view.drug}
+    homes |= {"drug": view.drug, "traits": view.traits}
     for variable in flatten(state):
         home, key = variable.split(".", 1)
         if home == "ledger" or key.endswith((".id", ".next_id")):
@@ -203,7 +203,7 @@ def test_switching_a_process_off_leaves_what_the_others_drew_at_the_start(built,
         if off in ("circulation", "gaps"):  # nothing can enter without plasma, nothing burst open without gaps: refused
             continue
         part = digests(built(EVERYTHING, "number=stochastic", f"processes.{off}.enabled=false").state)
-        assert len(part) >= len(whole) - 10
+        assert len(part) >= 0.7 * len(whole)
         added_to = "populations.gaps." if off == "bursts" else "nothing"
         others = {name for name in part.keys() - start.processes[off].writes if not name.startswith(added_to)}
         assert {name: whole[name] for name in others} == {name: part[name] for name in others}

@@ -42,12 +42,11 @@ class RunRecorder:
         if self.series and self.series[-1]["time_s"] == time_s:
             return  # a run that was interrupted before its first step has taken down its start already
         self.series += series_rows(state, time_s)
-        injected = sum(state.ledger.injected.tolist())
-        terms = {"injected": injected, **whole_body(state)}
-        self.ledger += [{"time_s": time_s, "substance": SUBSTANCE, "term": t, "amount": float(v)} for t, v in terms.items()]
-        if state.drug:
-            of_drug, name = drug_terms(state, still_loaded(state)), state.drug_name
-            self.ledger += [{"time_s": time_s, "substance": name, "term": t, "amount": v} for t, v in of_drug.items()]
+        self.ledger += [
+            {"time_s": time_s, "substance": substance, "term": term, "amount": float(amount)}
+            for substance, terms in ledger_terms(state).items()
+            for term, amount in terms.items()
+        ]
         if self.level != "full":
             return
         attributes = field_attributes()
@@ -157,6 +156,22 @@ def _add_lattice(add: Any, state: State, compartment: str, quantity: str, amount
         for r, route in enumerate(ROUTES):
             for f, form in enumerate(FORMS):
                 add(patch.name, compartment, route, form, quantity, amounts[p, r, f].item())
+
+
+def ledger_terms(state: State) -> dict[str, dict[str, float | int]]:
+    """Substance → its terms: what was injected, and the places that add up to it."""
+    found: dict[str, dict[str, float | int]] = {SUBSTANCE: {"injected": sum(state.ledger.injected.tolist()), **whole_body(state)}}
+    if state.drug:
+        found[state.drug_name] = dict(drug_terms(state, still_loaded(state)))
+    return found | ({"label": labels} if (labels := label_terms(state)) else {})
+
+
+def label_terms(state: State) -> dict[str, float | int]:
+    """Labels injected, on particles by place, and off them by fate; those of one particle count 1. Empty without labels."""
+    found = {
+        name.removeprefix("label_"): float(trait[0]) for name, trait in state.body.traits.items() if name.startswith("label_")
+    }
+    return {"injected": float(state.body.traits["injected_seen"][0]), **found} if found else {}
 
 
 def rows_until(table: pd.DataFrame, until_s: float) -> list[dict[str, Any]]:

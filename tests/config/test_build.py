@@ -286,7 +286,7 @@ def test_the_conversion_of_a_dose_is_told_with_its_error(built, words, parts):
         (("nanoparticle.density=null", "protocol.dose=1ug"), "nanoparticle.density", "give density or molar_mass"),
         (("nanoparticle.iron_fraction=0.95",), "nanoparticle.polymer_fraction", "together are more than the particle"),
         (
-            ("nanoparticle.label={name: 89Zr, activity: 1 Bq, detachment: {}}",),
+            ("nanoparticle.label={name: 89Zr, half_life: null, activity: 1 Bq, detachment: {}}",),
             "nanoparticle.label.half_life",
             "an active label needs its isotope's half-life",
         ),

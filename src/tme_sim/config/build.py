@@ -79,10 +79,15 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
     state = replace(state, number=number)
     state.ledger = Ledger.empty(len(geometry.lattice.patches), state.total_dtype)
     seed_cells(state, config, geometry, context, random)
-    for name, process in processes.items():
-        process.prepare(state, lambda purpose, name=name: random(f"{name} {purpose}"))  # type: ignore[misc]
+
+    def prepare(made: dict[str, Process]) -> dict[str, Process]:
+        for name, process in made.items():
+            process.prepare(state, lambda purpose, name=name: random(f"{name} {purpose}"))  # type: ignore[misc]
+        return made
+
+    prepare(processes)
     context.carrier_pools = carrier_pools(state)
-    processes |= _construct_processes({name: s for name, s in enabled.items() if name in late}, context, errors)
+    processes |= prepare(_construct_processes({name: s for name, s in enabled.items() if name in late}, context, errors))
     processes = {name: processes[name] for name in enabled}
     check_needs(state, processes)
     if number == "continuum" and any(section.kind == "transport" for section in enabled.values()):

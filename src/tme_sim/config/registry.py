@@ -28,6 +28,7 @@ KINDS: dict[str, dict[str, str]] = {
         "uptake": "tme_sim.processes.uptake:Uptake",
         "release": "tme_sim.processes.release:Release",
         "drug": "tme_sim.processes.drug:Drug",
+        "labels": "tme_sim.processes.labels:Labels",
     },
     "readout": {},
 }

@@ -1,0 +1,108 @@
+"""Labels go with the particles, come off at the rate of the place, and add up to those injected."""
+
+from __future__ import annotations
+
+from math import exp, expm1
+
+import numpy as np
+import pytest
+
+from tme_sim.processes.circulation import Circulation
+from tme_sim.processes.labels import Labels
+from tme_sim.recording import label_terms
+from tme_sim.simulation import Simulation
+from tme_sim.state.clearance import Clearance
+from tme_sim.state.label import Detachment, Label
+
+DOSE = 1e10
+FATES = {"bone": 3e-4, "urine": 1e-4}
+
+
+def labelled(make_state, number="continuum", sinks=None, **rates):
+    """Plasma with one sink, and labels; returns the simulation."""
+    state = make_state(number=number)
+    state.body.pools.clear()
+    state.fields.clear()
+    circulation = Circulation(
+        clearance=Clearance(model="compartments", sinks_per_s=sinks or {}),
+        dose=DOSE,
+        dose_times_s=(0.0,),
+        infusion_s=0.0,
+        curve=None,
+    )
+    circulation.prepare(state, lambda purpose: np.random.default_rng(0))
+    label = Label(name="89Zr", detachment=Detachment(**rates), fates_per_s=FATES)
+    labels = Labels(label=label, pools=tuple(f"body.{name}" for name in state.body.pools), kinds=())
+    labels.prepare(state, lambda purpose: np.random.default_rng(0))
+    return Simulation(state, {"circulation": circulation, "labels": labels}, [], 60.0, 1)
+
+
+def found(simulation):
+    return {name: float(value[0]) for name, value in simulation.state.body.traits.items()}
+
+
+def total(traits):
+    return sum(value for name, value in traits.items() if name.startswith("label_"))
+
+
+def test_label_that_comes_off_in_blood_goes_where_the_body_takes_it(make_state):
+    """On particles D e^(-kt), in blood D k/(f - k) (e^(-kt) - e^(-ft)), the fates by their rates; to the step."""
+    k, f, time_s = 1e-4, sum(FATES.values()), 7200.0
+    simulation = labelled(make_state, plasma_per_s=k)
+    simulation.run(time_s)
+    traits = found(simulation)
+    in_blood = DOSE * k / (f - k) * (exp(-k * time_s) - exp(-f * time_s))
+    assert traits["label_on_plasma"] == pytest.approx(DOSE * exp(-k * time_s), rel=1e-12)
+    assert traits["label_free_blood"] == pytest.approx(in_blood, rel=f * 60)
+    assert traits["label_free_bone"] == pytest.approx(3 * traits["label_free_urine"], rel=1e-12)
+    assert total(traits) == pytest.approx(DOSE, rel=1e-12)
+
+
+def test_an_organ_holds_the_label_of_what_it_took(make_state):
+    """dA/dt = s P - k A with P = D e^(-st): A = D s/(k - s) (e^(-st) - e^(-kt)); in plasma every particle keeps its label."""
+    s, k, time_s = 2e-4, 5e-5, 14400.0
+    simulation = labelled(make_state, sinks={"liver_endothelium": s}, organ_per_s=k)
+    simulation.run(time_s)
+    traits = found(simulation)
+    assert traits["label_on_plasma"] == pytest.approx(simulation.state.body.pools["plasma"].sum(), rel=1e-12)
+    exact = DOSE * s / (k - s) * (exp(-s * time_s) - exp(-k * time_s))
+    assert traits["label_on_liver_endothelium"] == pytest.approx(exact, rel=k * 60)
+    assert total(traits) == pytest.approx(DOSE, rel=1e-12)
+
+
+@pytest.mark.parametrize("number", ["stochastic", "continuum"])
+def test_without_detachment_every_place_holds_as_many_labels_as_particles(make_state, number):
+    simulation = labelled(make_state, number, sinks={"spleen": 1e-4, "skin": 3e-5})
+    simulation.run(3600)
+    traits, pools = found(simulation), simulation.state.body.pools
+    for place in ("plasma", "spleen", "skin"):
+        assert traits[f"label_on_{place}"] == pytest.approx(pools[place].sum(), rel=1e-12)
+    assert traits["label_free_blood"] == 0
+
+
+@pytest.mark.parametrize("number", ["stochastic", "continuum"])
+def test_labels_of_a_whole_run_add_up_and_stay_with_their_particles(simulate, number):
+    fast = ("nanoparticle.uptake.macrophages.degradation=1/h", "nanoparticle.uptake.macrophages.maturation=10/h")
+    processes = "processes=[circulation,gaps,transcytosis,transport,binding,uptake,release,labels]"
+    simulation = simulate(f"number={number}", processes, "protocol.dose=1e11particles", *fast)
+    simulation.run(6 * 3600)
+    traits = found(simulation)
+    assert total(traits) == pytest.approx(1e11, rel=1e-9)
+    assert min(traits.values()) >= 0
+    assert traits["label_on_plasma"] == pytest.approx(traits["carriers_seen_plasma"], rel=1e-4)  # none comes off in blood
+    kept = traits["label_on_kupffer"] / traits["carriers_seen_kupffer"]
+    assert exp(-0.005 * 6) < kept < exp(-0.005 * 2)  # of particles that came in over six hours
+    held = sum(traits[f"label_on_{place}"] for place in ("tissue", "cells", "lysosomes"))
+    assert 0 < held < traits["label_on_plasma"]
+    assert traits["label_free_bone"] == pytest.approx(traits["label_free_urine"], rel=1e-12)
+    assert traits["label_free_blood"] + 2 * traits["label_free_bone"] < 1e11 * -expm1(-0.01 * 6)
+
+
+def test_the_ledger_takes_down_where_the_labels_are(make_state):
+    simulation = labelled(make_state, sinks={"spleen": 1e-4}, organ_per_s=1e-5)
+    simulation.run(3600)
+    terms = label_terms(simulation.state)
+    assert terms.pop("injected") == DOSE
+    assert {"on_plasma", "on_spleen", "free_blood", "free_bone", "free_urine"} <= terms.keys()
+    assert sum(terms.values()) == pytest.approx(DOSE, rel=1e-12)
+    assert label_terms(make_state()) == {}
