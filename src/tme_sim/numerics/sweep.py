@@ -20,22 +20,20 @@ from tme_sim.numerics.threads import use_threads_for
 Array = NDArray[Any]
 Around = tuple[Array, Array, Array, Array, Array, Array, Array]
 Faces = tuple[Array, Array, Array, Array, Array, Array]
-Open = tuple[Integers, Integers, Integers, Reals, Integers, Reals, Reals]
-"""Where each plane's outlets and inlets begin; an `Exchange`; what has left."""
+Open = tuple[Integers, Integers, Reals, Reals]
+"""Where each plane's outlets begin; a `Sink`; what has left."""
 DEPTH = 8
 """Steps in one sweep, at most; and a slab has so many planes for each of them, since its neighbours' are stepped twice."""
 
 
-class Exchange(NamedTuple):
-    """Flat voxels, ascending: of the outlets a share leaves before each step, into the inlets an amount comes after it."""
+class Sink(NamedTuple):
+    """Flat voxels, ascending, of which a share leaves before each step."""
 
     outlets: Integers
     share: Reals
-    inlets: Integers
-    source: Reals
 
 
-CLOSED = Exchange(np.zeros(0, np.int64), np.zeros(0), np.zeros(0, np.int64), np.zeros(0))
+CLOSED = Sink(np.zeros(0, np.int64), np.zeros(0))
 
 
 class Work(NamedTuple):
@@ -60,7 +58,7 @@ def sweep(
     per_capacity: Array,
     dt_s: float,
     steps: int,
-    exchange: Exchange = CLOSED,
+    sink: Sink = CLOSED,
     slabs: int = 0,
 ) -> Reals:
     """`steps` explicit steps in place on (z, y, x), float32 or float64; returns what left each outlet.
@@ -70,13 +68,12 @@ def sweep(
     nz = amount.shape[0]
     slabs = min(slabs or use_threads_for(amount.size), nz)
     depth = min(DEPTH, steps, nz if slabs == 1 else max(1, nz // slabs // DEPTH))
-    ends = np.arange(nz + 1) * (amount.size // nz)
-    first = np.searchsorted(exchange.outlets, ends), np.searchsorted(exchange.inlets, ends)
-    gone, dt = np.zeros(exchange.outlets.size), amount.dtype.type(dt_s)
+    first = np.searchsorted(sink.outlets, np.arange(nz + 1) * (amount.size // nz))
+    gone, dt = np.zeros(sink.outlets.size), amount.dtype.type(dt_s)
     for done in range(0, steps, depth):
         now = min(depth, steps - done)
         work = _work(amount.shape, amount.dtype, slabs, now)
-        _sweep(amount, up, down, per_capacity, dt, up is down, *work, (*first, *exchange, gone))
+        _sweep(amount, up, down, per_capacity, dt, up is down, *work, (first, *sink, gone))
     return gone
 
 
@@ -141,7 +138,6 @@ def _sweep_slab(
                 _step_still(z, here, coming, w[ahead], free[step], row, u, dt)
             else:
                 _step_flowing(z, here, coming, w[ahead], free[step], row, u, d, dt)
-            _come(z, here, out)
 
 
 @kernel
@@ -156,7 +152,7 @@ def _plane(planes: Array, z: int, z0: int, z1: int, borders: Array) -> Array:
 @kernel
 def _leave(z: int, plane: Array, is_own: bool, out: Open) -> Array:
     """What leaves plane z in a step; in planes copied from others, nothing is counted."""
-    first, _, outlets, share, _, _, gone = out
+    first, outlets, share, gone = out
     for k in range(first[z], first[z + 1]):
         i = outlets[k] - z * plane.size
         leaves = plane[i] * share[k]
@@ -164,13 +160,6 @@ def _leave(z: int, plane: Array, is_own: bool, out: Open) -> Array:
         if is_own:
             gone[k] += leaves
     return plane
-
-
-@kernel
-def _come(z: int, plane: Array, out: Open) -> None:
-    _, first, _, _, inlets, source, _ = out
-    for k in range(first[z], first[z + 1]):
-        plane[inlets[k] - z * plane.size] += source[k]
 
 
 @kernel

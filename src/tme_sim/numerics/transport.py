@@ -17,7 +17,7 @@ from tme_sim.numerics.arrays import Reals, in_place
 from tme_sim.numerics.convection import weights
 from tme_sim.numerics.edges import Edges, Passed, add_through_edges, outer_planes
 from tme_sim.numerics.jit import kernel, parallel_kernel, prange
-from tme_sim.numerics.sweep import Exchange, sweep
+from tme_sim.numerics.sweep import Sink, sweep
 from tme_sim.numerics.threads import use_threads_for
 
 
@@ -167,10 +167,10 @@ def step_continuum(amount: NDArray[Any], rates: FaceRates, dt_s: float, steps: i
     return Passed(left, entered)
 
 
-def step_open(amount: NDArray[Any], rates: FaceRates, dt_s: float, steps: int, exchange: Exchange) -> Reals:
-    """The same where carriers leave single voxels before every step and enter others after it; returns what left each outlet."""
+def step_open(amount: NDArray[Any], rates: FaceRates, dt_s: float, steps: int, sink: Sink) -> Reals:
+    """The same where carriers leave single voxels before every step; returns what left each outlet."""
     _check_amount(amount, rates)
-    return sweep(amount, *rates, dt_s, steps, exchange)
+    return sweep(amount, *rates, dt_s, steps, sink)
 
 
 @kernel

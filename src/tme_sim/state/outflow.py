@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tme_sim.numerics.random import Key
 from tme_sim.numerics.share import share, split
-from tme_sim.numerics.sweep import DEPTH, Exchange
+from tme_sim.numerics.sweep import Sink
 from tme_sim.numerics.transport import FaceRates, step_open
 from tme_sim.state.lattice import Lattice
 
@@ -28,7 +28,7 @@ class Outflow:
     what leaves a patch the share inflow/outflow comes back in, spread over its inlets by their fluid, and what is washed out is
     what the fluid leaking from the patch's own vessels displaces. No carrier diffuses over a bound.
 
-    outlets, rate_per_s, patch: (outlets,); inlets: (inlets,); inflow: (patches, inlets); returning: (patches,).
+    outlets, rate_per_s, patch: (outlets,); inlets: (inlets,); inflow: (patches, inlets) shares; returning: (patches,).
     """
 
     outlets: NDArray[np.int64]
@@ -45,9 +45,10 @@ class Outflow:
         outlets, inlets = (np.nonzero((flow > 0) & (phi > 0))[0] for flow in (out, into))
         patch, patches = lattice.patch_of_voxel(outlets), np.arange(len(lattice.patches))
         inflow = np.where(lattice.patch_of_voxel(inlets) == patches[:, None], into[inlets], 0.0)
-        leaving = np.bincount(patch, out[outlets], len(patches))
-        returning = np.divide(inflow.sum(axis=1), leaving, out=np.zeros(len(patches)), where=leaving > 0)
-        return cls(outlets, retardation * out[outlets] / phi[outlets], patch, inlets, inflow, np.minimum(returning, 1.0))
+        leaving, entering = np.bincount(patch, out[outlets], len(patches)), inflow.sum(axis=1)
+        returning = np.divide(entering, leaving, out=np.zeros(len(patches)), where=leaving > 0)
+        rate = retardation * out[outlets] / phi[outlets]
+        return cls(outlets, rate, patch, inlets, inflow / np.maximum(entering, 1e-300)[:, None], np.minimum(returning, 1.0))
 
     def share_in(self, dt_s: float) -> Reals:
         """Of what is in each outlet, the share that leaves in a part of a step."""
@@ -61,26 +62,17 @@ class Outflow:
         return self._by_patch(gone)
 
     def carry(self, amount: NDArray[Any], rates: FaceRates, part_s: float, parts: int) -> Reals:
-        """The mean over so many parts: what leaves, enters and moves in between; returns (patches,) what is washed out.
+        """The mean over so many parts: some leave, the rest moves, some come back; returns (patches,) what is washed out.
 
-        During a sweep what comes in is that of its start; what more or less has left by its end, within what is there, follows.
+        What left in a part comes back after it, so where anything does, parts cannot share a pass over memory.
         """
-        share, washed_out = self.share_in(part_s), np.zeros(len(self.returning))
-        flat = amount.reshape(-1)
-        for done in range(0, parts, DEPTH):
-            now = min(DEPTH, parts - done)
-            source = self._spread(self._by_patch(flat[self.outlets] * share))
-            gone = step_open(amount, rates, part_s, now, Exchange(self.outlets, share, self.inlets, source))
-            left = self._by_patch(gone)
-            rest = np.maximum(self._spread(left) - now * source, -flat[self.inlets])
-            flat[self.inlets] += rest
-            washed_out += left - np.where(self.inflow > 0, now * source + rest, 0.0).sum(axis=1)
+        sink, flat = Sink(self.outlets, self.share_in(part_s)), amount.reshape(-1)
+        at_once, washed_out = 1 if self.returning.any() else parts, np.zeros(len(self.returning))
+        for _ in range(0, parts, at_once):
+            left = self._by_patch(step_open(amount, rates, part_s, at_once, sink))
+            flat[self.inlets] += left * self.returning @ self.inflow
+            washed_out += left * (1 - self.returning)
         return washed_out
-
-    def _spread(self, left: Reals) -> Reals:
-        """What comes back into each inlet of totals (patches,) that left."""
-        whole = self.inflow.sum(axis=1)
-        return np.asarray(np.divide(left * self.returning, whole, out=np.zeros_like(whole), where=whole > 0) @ self.inflow)
 
     def _by_patch(self, gone: NDArray[Any]) -> NDArray[Any]:
         """Totals (patches,) of what left through each outlet."""
