@@ -27,7 +27,7 @@ def table() -> str:
 def unit_of(name: str) -> str:
     """Unit from the glossary; NAME there stands for any population or pool."""
     home, *rest = name.split(".")
-    for key in (name, f"{home}.NAME", f"{home}.NAME.{rest[-1]}"):
+    for key in (name, f"{home}.NAME.{rest[-1]}", f"{home}.NAME"):
         if key in VARIABLES:
             return VARIABLES[key][0]
     raise KeyError(f"{name} is not in the glossary")

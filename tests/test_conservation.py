@@ -19,7 +19,7 @@ from tme_sim.state import substance
 from tme_sim.state.errors import ModelError
 from tme_sim.state.lattice import Patch
 from tme_sim.state.ledger import RELATIVE_TOLERANCE, audit, lattice_amounts, whole_body
-from tme_sim.state.variables import ROUTES
+from tme_sim.state.variables import PHAGOCYTES, ROUTES
 
 DEFAULT = ("vascular_tree", "micelle_65nm")
 PAIRS = [(tissue, DEFAULT[1]) for tissue in available(conf_dirs(), "tissue")]
@@ -35,7 +35,9 @@ PAIRS += [(DEFAULT[0], nanoparticle) for nanoparticle in available(conf_dirs(), 
 )
 def test_thousands_of_steps_of_everything_balance(simulate, number, steps):
     """A dose of 10^14 on 4³ sites that stand for 926 thousand of themselves."""
-    simulation = simulate("lattice.size=60um", f"number={number}", "protocol.dose=1e14particles")
+    traffic = [f"processes.phagocytes.{kind}.arrest=4um/s" for kind in PHAGOCYTES]
+    traffic += [f"processes.phagocytes.{kind}.crossing=0.5/h" for kind in PHAGOCYTES]
+    simulation = simulate("lattice.size=60um", f"number={number}", "protocol.dose=1e14particles", *traffic)
     state = simulation.state
     assert state.lattice.copies.tolist() == [925926]
     worst = 0.0
@@ -45,7 +47,9 @@ def test_thousands_of_steps_of_everything_balance(simulate, number, steps):
     assert state.tick == steps
     assert worst <= (0 if number == "stochastic" else RELATIVE_TOLERANCE)
     terms = whole_body(state)
-    assert all(amount for name, amount in terms.items() if name != "washed_out"), terms
+    come_and_go = {"washed_out", "wall_bound", *PHAGOCYTES, *(f"blood_{kind}" for kind in PHAGOCYTES)}
+    assert all(amount for name, amount in terms.items() if name not in come_and_go), terms
+    assert state.ledger.entered[0, ROUTES.index("phagocyte")].sum() > 0
     if number == "stochastic":
         assert sum(terms.values()) == 10**14
 

@@ -92,7 +92,7 @@ def draw_loads(pool: NDArray[Any], cells: float, lattice: Lattice, voxel: NDArra
         if pool.dtype.kind == "i":
             drawn = np.minimum(drawn, pool // copies)
         loads[here] = split(drawn, np.ones(agents), (key[0], key[1] ^ (patch + 2**32))).T
-        pool -= copies * drawn
+        pool[...] = np.maximum(pool - copies * drawn, 0)  # of reals the last rounding could owe
     return loads
 
 
