@@ -27,7 +27,7 @@ from tme_sim.recording import Checkpointer, RunRecorder
 from tme_sim.simulation import Recorder, Simulation, ticks
 from tme_sim.state.errors import InputError, InputErrors, ModelError
 from tme_sim.state.state import State, flatten, restore
-from tme_sim.state.substance import particle_mass_g
+from tme_sim.state.substance import drug_per_particle_g
 
 EXPECTED = (InputError, InputErrors, ModelError, OSError, MemoryError)
 """Failures that say themselves what was wrong."""
@@ -222,12 +222,13 @@ def report_on(folder: Path, say: Callable[[str], None]) -> Path | None:
 
 def summary_of(config: Config, built: Built, recorder: RunRecorder, wall_s: float) -> dict[str, Any]:
     """The flat summary of interface.md."""
-    drug_g = particle_mass_g(config.nanoparticle) * config.nanoparticle.drug_fraction if config.drug else 0.0
+    drug_g = drug_per_particle_g(config.nanoparticle) if config.drug else 0.0
     measures = summarise(built.state, built.tumor_mass_g, recorder.series, drug_g)
     return {
         "number": built.state.number,
         **measures,
         **built.geometry.morphometry,
+        **{f"{name}_{what}": told for name, process in built.processes.items() for what, told in process.report().items()},
         "duration_h": config.protocol.duration_s / 3600,
         "ledger_residual": recorder.residual,
         "wall_s": wall_s,

@@ -70,6 +70,20 @@ def test_release_and_loss_along_a_segment_follow_the_solution_of_the_equation():
     assert carried.exchange[0] == pytest.approx(q * (start - end) + s, rel=1e-12)
 
 
+@pytest.mark.parametrize("ratio", [0.0, 1e-7, 1e-4, 0.5, 40.0])
+def test_the_mean_along_a_segment_is_that_of_the_solution_and_drives_the_exchange(ratio):
+    """∫ of c* + (c0 - c*) exp(-k x), over 2000 middles of pieces; without a wall what is released raises it by s/(2 Q)."""
+    q, s, outside, start = 3.0, 0.7, 0.4, 1.5
+    _, carried = carry([(0, 1)], [q], ratio * q, outside=outside, source=s, inlet={0: start})
+    x = (np.arange(2000) + 0.5) / 2000
+    along = start + s / q * x
+    if ratio:
+        gained = -np.expm1(-ratio * x) / ratio
+        along = outside + (start - outside) * np.exp(-ratio * x) + s / q * gained
+    assert carried.mean[0] == pytest.approx(along.mean(), rel=1e-4)
+    assert carried.exchange[0] == pytest.approx(ratio * q * (carried.mean[0] - outside), rel=1e-7, abs=1e-15)
+
+
 def test_a_bifurcation_hands_the_same_blood_to_both_daughters_and_a_confluence_mixes_by_flow():
     """0-1 forks into 1-2 (Q 2) and 1-3 (Q 8), which meet again in 4."""
     segments, flow = [(0, 1), (1, 2), (1, 3), (2, 4), (3, 4), (4, 5)], [10.0, 2, 8, 2, 8, 10]

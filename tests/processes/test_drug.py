@@ -183,7 +183,7 @@ def test_the_step_is_of_first_order_and_settles_at_any_length(make_state, add_ce
 
 
 def test_a_spreading_cloud_has_the_variance_of_diffusion(make_state, add_cells):
-    """Implicit steps keep it exactly: σ² = 2 D t/((1 + b) ε) per axis; D is that of the flux, D ∇c."""
+    """Implicit steps keep it, to what the solver leaves over: σ² = 2 D t/((1 + b) ε) per axis; D is that of the flux, D ∇c."""
     state, process = tissue(make_state, add_cells, (1, 1, 401), card=PASSIVE)
     source = np.zeros((1, 1, 401))
     source[0, 0, 200] = 1.0
@@ -192,7 +192,7 @@ def test_a_spreading_cloud_has_the_variance_of_diffusion(make_state, add_cells):
         step(process, state, 10.0)
     c = state.fields["drug_mM"].ravel()
     x = (np.arange(401) - 200) * 15.0
-    assert (c * x**2).sum() / c.sum() == pytest.approx(2 * 90.0 / 0.3 * 500.0, rel=1e-6)
+    assert (c * x**2).sum() / c.sum() == pytest.approx(2 * 90.0 / 0.3 * 500.0, rel=1e-5)
 
 
 def test_the_body_alone_follows_its_compartments(make_state, add_cells):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tme_sim.analysis.measures import blood_velocity_um_per_s, perfused_fraction
+from tme_sim.analysis.measures import blood_in_tumor, blood_velocity_um_per_s, perfused_fraction
+from tme_sim.numerics import network
 from tme_sim.numerics.network import relative_viscosity
 from tme_sim.processes.base import StateView, Streams
 from tme_sim.processes.perfusion import Perfusion
 from tme_sim.state.blood import nearest_segment
-from tme_sim.state.errors import InputError
+from tme_sim.state.errors import InputError, ModelError
 from tme_sim.state.lattice import Lattice, Patch
 from tme_sim.state.state import flatten, restore
 from tme_sim.state.vessels import VesselGraph, Vessels
@@ -253,6 +254,38 @@ def test_a_tissue_that_only_knows_its_wall_is_refused(make_state):
     state = make_state(walls=([0], [1.0]))
     with pytest.raises(InputError, match="needs vessels as a graph"):
         prepared(state, perfusion())
+
+
+def test_vessels_that_no_pressure_drives_are_refused(make_state):
+    """Two pieces that do not meet, inlets on one, outlets on the other; and ends of one pressure."""
+    lattice, graph, voxel = bars(2)
+    apart = VesselGraph(graph.nodes_um, graph.segments, graph.radius_um, np.array([0, 1]), np.array([2, 3]))
+    drop = perfusion(pressure_gradient_mmHg_per_um=None, pressure_drop_mmHg=5.0)
+    told = "processes.perfusion segment 0: no blood can flow, in none of the 2 segments"
+    with pytest.raises(InputError, match=told):
+        prepared(with_vessels(make_state, lattice, apart, voxel), drop)
+    level = VesselGraph(graph.nodes_um[[0, 2]], np.array([(0, 1)]), np.array([5.0]), np.array([0]), np.array([1]))
+    with pytest.raises(InputError, match="no blood can flow"):
+        prepared(with_vessels(make_state, lattice, level, voxel), perfusion())
+
+
+def test_flow_that_is_not_found_is_told_with_its_segment_and_the_time(make_state, monkeypatch):
+    monkeypatch.setattr(network, "_solve_free", lambda first, second, through, pressure, free: None)
+    with pytest.raises(ModelError, match=r"perfusion: blood flow in segment \d+ at node \d+: .* balance there, at the start"):
+        prepared(with_vessels(make_state, *bars(1, pieces=3)), perfusion())
+
+
+def test_standing_vessels_count_no_blood_in_the_tumour(make_state):
+    """A third of the wall stands: a third of the lumen is taken not to hold any."""
+    state = with_vessels(make_state, *bars(3))
+    prepared(state, perfusion())
+    state.fields["inside"] = np.ones(state.lattice.voxels)
+    state.fields["lumen_fraction"] = np.full(state.lattice.voxels, 0.2)
+    state.body.pools["plasma"][0] = 1e9
+    all_of_it = blood_in_tumor(state, 1.0)
+    assert all_of_it == pytest.approx(1e9 / 1e12 * 0.2 * state.lattice.n_voxels * 15.0**3, rel=1e-12)
+    state.vessels.arrays["perfused"][state.vessels.voxel % 6 == 0] = 0.0
+    assert blood_in_tumor(state, 1.0) == pytest.approx(all_of_it * 2 / 3, rel=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,19 @@ class RunFolder:
             )
         return pd.read_parquet(folder / f"{wanted:09d}.parquet")
 
+    def flow(self, time_s: float | None = None) -> pd.DataFrame | None:
+        """One row per vessel segment, in the order of `vessels`, at a recorded time (default: the last); None without flow.
+
+        Blood flow from the first node to the second (um3/s), velocity (um/s), hematocrit, whether it is open, drug in blood (mM).
+        """
+        found = {int(path.stem): path for path in (self.folder / "flow").glob("*.parquet")}
+        if not found:
+            return None
+        wanted = max(found) if time_s is None else round(time_s)
+        if wanted not in found:
+            raise _not_recorded(float(wanted), sorted(found))
+        return pd.read_parquet(found[wanted])
+
     def frame(self, time_s: float | None = None) -> int:
         """Index of a recorded frame (default: the last)."""
         times = self._store.frame_times_s()

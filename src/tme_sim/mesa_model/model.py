@@ -22,7 +22,7 @@ from tme_sim.simulation import Simulation, ticks
 from tme_sim.state.errors import InputError
 from tme_sim.state.ledger import audit, whole_body
 from tme_sim.state.state import State
-from tme_sim.state.substance import particle_mass_g
+from tme_sim.state.substance import drug_per_particle_g
 
 MESA_COUNTS_TIME = hasattr(mesa.Model, "time")  # since Mesa 3.4: steps, as a float
 
@@ -77,8 +77,7 @@ class TumorModel(mesa.Model):  # type: ignore[misc]
     @property
     def summary(self) -> dict[str, Number]:
         """The measures of `summary.json`, of the present state."""
-        particle, drug = self.config.nanoparticle, self.config.drug
-        drug_g = particle_mass_g(particle) * particle.drug_fraction if drug else 0.0
+        drug_g = drug_per_particle_g(self.config.nanoparticle) if self.config.drug else 0.0
         return summarise(self.state, self._built.tumor_mass_g, self._series, drug_g)
 
     def step(self) -> None:

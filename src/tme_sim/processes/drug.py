@@ -25,8 +25,9 @@ Reals = NDArray[np.float64]
 
 IN_PLASMA = 0
 """Of what waits to be taken up by the body, what was released in plasma; the rest was released in its organs."""
-SETTLED, MOST_ROUNDS = 1e-6, 200
-"""Relative change at which blood and tissue are in balance with each other; what passes between them adds up in any case."""
+TOLERANCE, SETTLED, MOST_ROUNDS = 1e-6, 1e-5, 200
+"""Of the residual in the tissue, and of the change from round to round at which blood and tissue agree: far below what the mesh
+costs. What passes between them adds up in any case."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Drug(Process):
             return
         fields, lattice = state.fields, state.lattice
         self._steady = self._steady or SteadyField(
-            streams.process, "drug_mM", lattice, self.card.diffusivity_um2_per_s, state.time_s
+            streams.process, "drug_mM", lattice, self.card.diffusivity_um2_per_s, state.time_s, tolerance=TOLERANCE
         )
         balance, by_cells, blood = self._balance(state, dt_s), self._by_cells(dt_s), self._blood(state)
         per_plasma = self._of_plasma(state, balance, blood)

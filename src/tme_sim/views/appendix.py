@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pandas as pd
+
 from tme_sim.analysis.plausibility import hints
 from tme_sim.files.run_folder import RunFolder
 from tme_sim.views import html, story
@@ -106,20 +108,29 @@ def ledger(run: RunFolder) -> Html:
     heading = tag("h2", "Ledger", id="ledger")
     if not (run.folder / "ledger.parquet").exists():
         return tag("section", heading, html.note("This run kept no ledger (record.level=summary); series keeps it."))
-    ledger = run.ledger[run.ledger["substance"] == "nanoparticle"]
-    last = ledger[ledger["time_s"] == ledger["time_s"].max()].set_index("term")["amount"]
+    last = run.ledger[run.ledger["time_s"] == run.ledger["time_s"].max()]
+    residual = run.summary.get("ledger_residual")
+    exactly = "It balances exactly, at every recorded time."
+    closed = exactly if residual == 0 else f"Largest relative residual: {number(residual)}."
+    text = "Every particle is somewhere: the terms add up to what was injected, in the whole body and route by route. "
+    table = html.table(["term", "particles", "% of dose"], _terms(last[last["substance"] == "nanoparticle"]), numbers=True)
+    parts = [heading, tag("p", text, closed if run.summary else ""), table]
+    for substance, terms in last[last["substance"] != "nanoparticle"].groupby("substance", sort=False):
+        unit = "amol" if substance == (run.config.get("drug") or {}).get("name") else "amount"
+        parts.append(html.table([f"term, {substance}", unit, "% of dose"], _terms(terms), numbers=True))
+    return tag("section", *parts)
+
+
+def _terms(table: pd.DataFrame) -> list[Html]:
+    """A row for each term of one substance, and their sum."""
+    last = table.set_index("term")["amount"]
     injected = float(last["injected"])
     rows = []
     for term, amount in last.drop("injected").items():
         percent = number(100 * float(amount) / injected if injected else None)
         rows.append(tag("tr", tag("th", name(str(term)), scope="row"), html.cell(_exact(float(amount))), html.cell(percent)))
-    residual = run.summary.get("ledger_residual")
     rows.append(tag("tr", tag("th", "injected", scope="row"), html.cell(_exact(injected)), html.cell("100"), class_="sum"))
-    exactly = "It balances exactly, at every recorded time."
-    closed = exactly if residual == 0 else f"Largest relative residual: {number(residual)}."
-    text = "Every particle is somewhere: the terms add up to what was injected, in the whole body and route by route. "
-    table = html.table(["term", "particles", "% of dose"], rows, numbers=True)
-    return tag("section", heading, tag("p", text, closed if run.summary else ""), table)
+    return rows
 
 
 def _exact(amount: float) -> str:

@@ -33,6 +33,7 @@ TILES = (
     ("route_fraction_transcytosis", 100, "%", "were by transcytosis"),
     ("route_fraction_phagocyte", 100, "%", "were inside phagocytes"),
     ("released_fraction", 100, "%", "of the particles in the tumour have released their payload"),
+    ("drug_tumor_percent_injected", 1, "%", "of the drug is in the tumour and out of its carriers"),
     ("plasma_half_life_h", 1, "h", "half-life in blood plasma"),
     ("liver_percent_id_per_g", 1, "%ID/g", "in the liver"),
     ("spleen_percent_id_per_g", 1, "%ID/g", "in the spleen"),

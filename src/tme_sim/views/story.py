@@ -24,6 +24,8 @@ _PROCESSES = {
     "binding": "binding to the matrix",
     "uptake": "uptake by cells",
     "release": "release of the payload",
+    "perfusion": "blood flow through the vessels, some of which shut for a while",
+    "drug": "the released drug in tissue, cells, blood and body",
 }
 
 
