@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tme_sim.analysis.plausibility import internal, plasma_auc_s_per_um3
-from tme_sim.analysis.profiles import copies
+from tme_sim.analysis.profiles import carriers, copies
 from tme_sim.files.run_folder import RunFolder
 
 
@@ -14,7 +14,7 @@ def permeabilities_um_per_s(run: RunFolder) -> dict[str, float]:
 
     What a tracer's uptake shows before back-flux sets in. Needs record.level series.
     """
-    series = run.series
+    series = carriers(run.series)
     last = series[(series["time_s"] == series["time_s"].max()) & (series["quantity"] == "entered")]
     entered = (last["value"] * last["patch"].map(copies(run))).groupby(last["route"], sort=False).sum()
     volume_um3 = run.info["tumor_mass_g"] / internal(run.config["tissue"]["density"]) * 1e12
