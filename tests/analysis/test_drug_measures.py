@@ -74,7 +74,7 @@ def test_every_frame_says_how_blood_flows_and_what_it_carries(run: tme_sim.Run) 
     assert (last["flow_um3_per_s"][last["open"] == 0] == 0).all()
     assert (last["open"] != first["open"]).any()
     assert (first["drug_mM"] == 0).all()
-    assert last["drug_mM"].max() > 0  # as of the drug's last step; vessels open and shut in between
+    assert (run.flow(1800)["drug_mM"] > 0).mean() > 0.9
     with pytest.raises(InputError, match="was not recorded"):
         run.flow(1234)
 
