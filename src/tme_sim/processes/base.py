@@ -122,3 +122,7 @@ class Process(ABC):
     @abstractmethod
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         """Advance the mechanism by dt_s."""
+
+    def report(self) -> dict[str, Any]:
+        """What the run's summary should tell of how it was computed; nothing for most."""
+        return {}
