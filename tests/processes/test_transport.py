@@ -91,6 +91,7 @@ def test_many_parts_are_taken_by_super_time_stepping_and_few_are_not(make_state,
         assert min(one.min() for one in found[integrator]) >= 0.0
         assert field.sum() == pytest.approx(1e6, rel=1e-13)
         assert (process.integration is None) == (integrator == "explicit")
+        assert set(process.report()) == (set() if integrator == "explicit" else {"rkl2_evaluations", "rkl2_error"})
     np.testing.assert_array_equal(found["auto"], found["rkl2"])
     for at, share in enumerate((0.02, 0.001)):
         assert np.abs(found["rkl2"][at] - found["explicit"][at]).sum() < share * 1e6

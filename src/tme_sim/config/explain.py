@@ -91,6 +91,7 @@ def _plain_paths(cls: type) -> list[str]:
             "tissue.matrix",
         ],
         "clearance_curve": ["nanoparticle.clearance.curve"],
+        "carrier_integrator": ["integrator"],
         "cell_kinds": ["cells.macrophage_fraction"],
         "carrying_kinds": ["cells.macrophage_fraction"],
     }

@@ -23,29 +23,30 @@ SixCuts = tuple[int, int, int, int, int, int]
 
 SLAB = 2
 """Planes per slab. It scatters one plane further on either side, so slabs of one colour never touch the same plane."""
-ONE_BY_ONE = 600
-"""Up to here each particle draws its own 32 bits, in a loop that vectorises; seven binomials cost as much from here on."""
+SINGLY, TOGETHER = 2, 600
+"""Up to these each particle draws its own 32 bits: first in a loop that moves those few that leave, then in one that vectorises
+and counts them; seven binomials cost as much from there on."""
 LANES = 8
 CLOSED = (np.zeros((2, 1, 1)),) * 3
 UNIT = 4294967296.0
 LOW_HALF, HALF_WIDTH = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-def hop(amount: Counts, rates: FaceRates, dt_s: float, key: Key, edges: Edges | None = None) -> Passed:
+def hop(amount: Counts, rates: FaceRates, dt_s: float, key: Key, edges: Edges | None = None, slab: int = SLAB) -> Passed:
     """One step of `dt_s` in place on int32 counts (z, y, x): each particle leaves through face f with probability rate_f·dt.
 
-    The mean is one explicit step of `step_continuum`, the total is exact, and the bits depend on the key and the voxel
-    only. Probabilities are resolved to 2⁻³². Returns the whole numbers that passed the edges; reservoirs give Poisson numbers.
-    Raises ValueError where the shapes do not match or particles would leave with a probability above 1 (see `substeps`); the
-    counts are then unchanged.
+    The mean is one explicit step of `step_continuum`, the total is exact, and the bits depend on the key and the voxel only, not
+    on how many planes a `slab` has. Probabilities are resolved to 2⁻³². Returns the whole numbers that passed the edges;
+    reservoirs give Poisson numbers. Raises ValueError where the shapes do not match or particles would leave with a probability
+    above 1 (see `substeps`); the counts are then unchanged.
     """
     counts = in_place("amount", amount, np.int32)
-    if rates.per_capacity.shape != counts.shape:
-        raise ValueError(f"rates {rates.per_capacity.shape}: must be of the amounts' shape {counts.shape}")
+    if rates.per_capacity.shape != counts.shape or slab < SLAB:
+        raise ValueError(f"slab {slab}, rates {rates.per_capacity.shape}: must be 2 or more, and {counts.shape} as the amounts")
     change = _change(counts.shape)
     out = CLOSED if edges is None else edges.out
     use_threads_for(counts.size)
-    highest = _scatter(counts, *rates, float(dt_s), *key_words(key), change, edges is not None, *out)
+    highest = _scatter(counts, *rates, float(dt_s), *key_words(key), change, slab, edges is not None, *out)
     if not highest <= 1.0 + 1e-9:
         change[...] = 0
         raise ValueError(f"dt_s {dt_s}: particles would leave their voxel with probability {highest:.3g}, above 1")
@@ -98,28 +99,28 @@ def _apply(amount: Counts, change: Counts) -> None:
 @parallel_kernel
 def _scatter(
     amount: Counts, up: Array, down: Array, per_capacity: Reals, dt: float, k0: np.uint64, k1: np.uint64, change: Counts,
-    is_open: bool, out_z: Reals, out_y: Reals, out_x: Reals,
+    thick: int, is_open: bool, out_z: Reals, out_y: Reals, out_x: Reals,
 ) -> float:  # fmt: skip
     """Adds every hop to `change`, first from the even slabs, then from the odd; returns the highest chance to leave."""
-    slabs = (amount.shape[0] + SLAB - 1) // SLAB
+    slabs = (amount.shape[0] + thick - 1) // thick
     highest = np.zeros(slabs)
     for colour in range(2):
         for half in prange((slabs + 1 - colour) // 2):
             s = 2 * half + colour
-            highest[s] = _scatter_slab(s, amount, up, down, per_capacity, dt, k0, k1, change, is_open, out_z, out_y, out_x)
+            highest[s] = _scatter_slab(s, amount, up, down, per_capacity, dt, k0, k1, change, thick, is_open, out_z, out_y, out_x)
     return float(highest.max())
 
 
 @kernel
 def _scatter_slab(
     slab: int, amount: Counts, up: Array, down: Array, per_capacity: Reals, dt: float, k0: np.uint64, k1: np.uint64,
-    change: Counts, is_open: bool, out_z: Reals, out_y: Reals, out_x: Reals,
+    change: Counts, thick: int, is_open: bool, out_z: Reals, out_y: Reals, out_x: Reals,
 ) -> float:  # fmt: skip
     nz, ny, nx = amount.shape
     u, d, w, to = up.reshape((3, -1)), down.reshape((3, -1)), per_capacity.reshape(-1), change.reshape(-1)
     row, plane, faces, highest = nx + 2, (nx + 2) * (ny + 2), np.empty(6, np.int64), 0.0
     away = (-plane, plane, -row, row, -1, 1)
-    for z in range(slab * SLAB, min((slab + 1) * SLAB, nz)):
+    for z in range(slab * thick, min((slab + 1) * thick, nz)):
         for y in range(ny):
             first, first_to = (z * ny + y) * nx, (z + 1) * plane + (y + 1) * row + 1
             for x in range(nx):
@@ -133,11 +134,8 @@ def _scatter_slab(
                 leave = chance[0] + chance[1] + chance[2] + chance[3] + chance[4] + chance[5]
                 highest = max(highest, leave)
                 stream = stream_of(k0, k1, i)
-                if n == 1:
-                    face = _face(np.int64(bits(stream, 0) & LOW_HALF), leave, chance)
-                    if face < 6:
-                        to[here] -= 1
-                        to[here + away[face]] += 1
+                if n <= SINGLY:
+                    _move_singly(n, stream, leave, chance, here, away, to)
                 elif _draw(n, chance, stream, faces):
                     to[here] -= faces.sum()
                     for face in range(6):
@@ -152,8 +150,19 @@ def _chances(i: int, j: int, row: int, u: Array, d: Array, scale: float) -> Six:
 
 
 @kernel
-def _face(word: Count, leave: float, chance: Six) -> int:
-    """The face that a draw of 32 bits chooses; 6 for none."""
+def _move_singly(n: Count, stream: np.uint64, leave: float, chance: Six, here: int, away: SixCuts, to: Counts) -> None:
+    for particle in range(n):
+        face = _face(particle, stream, leave, chance)
+        if face < 6:
+            to[here] -= 1
+            to[here + away[face]] += 1
+
+
+@kernel
+def _face(particle: int, stream: np.uint64, leave: float, chance: Six) -> int:
+    """The face that a particle's draw chooses; 6 for none."""
+    both = bits(stream, particle // 2)
+    word = np.int64(both >> HALF_WIDTH) if particle % 2 else np.int64(both & LOW_HALF)
     if word >= leave * UNIT:
         return 6
     c0, c1, c2, c3, c4, c5 = _cuts(chance)
@@ -178,7 +187,7 @@ def _with_edges(
 @kernel
 def _draw(n: Count, chance: Six, stream: np.uint64, faces: Integers) -> bool:
     """How many of n particles leave through each face; False where it is certain that none does."""
-    if n > ONE_BY_ONE:
+    if n > TOGETHER:
         _draw_faces(n, chance, stream, faces)
         return True
     tally = _tally(n, _cuts(chance), stream)
