@@ -82,7 +82,7 @@ class RunStore:
         target = self.folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(target.name + ".part")
-        table.to_parquet(part, index=False)
+        table.to_parquet(part, index=False, compression="zstd", use_dictionary=False)  # of reals a dictionary is the dearer part
         part.replace(target)
 
     def read_table(self, name: str) -> pd.DataFrame:
