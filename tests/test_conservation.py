@@ -139,7 +139,7 @@ def test_what_the_flow_washes_out_of_each_patch_is_tallied(simulate, number):
     flow = "processes=[circulation,gaps,transcytosis,interstitial_flow,transport,uptake]"
     simulation = simulate(flow, *words, "lattice.size=90um")
     state = simulation.state
-    simulation.run(2 * 3600)
+    simulation.run(1800)
     assert audit(state) <= (0 if number == "stochastic" else RELATIVE_TOLERANCE)
     terms = whole_body(state)
     assert sum(terms.values()) == pytest.approx(10**13, rel=0 if number == "stochastic" else 1e-12)
