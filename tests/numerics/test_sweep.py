@@ -17,7 +17,7 @@ SHAPE = (23, 5, 6)
 def medium(flows, shape=SHAPE):
     rng = np.random.default_rng(0)
     velocity = rng.normal(0, 0.3, (3, *shape)) if flows else None
-    return face_rates(rng.uniform(0.5, 2, shape), rng.uniform(0.05, 0.3, shape), 5.0, [11], velocity)
+    return face_rates(rng.uniform(0.5, 2, shape), rng.uniform(0.05, 0.3, shape), 5.0, [shape[0] // 2], velocity)
 
 
 def doors():
