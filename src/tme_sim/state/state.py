@@ -54,11 +54,11 @@ class State:
         """A cargo column (agent, route, form) of zeros."""
         return np.zeros((agents, len(ROUTES), len(FORMS)), self.total_dtype)
 
-
     def no_cells(self) -> Population:
         """A population without members, with the columns of cells that carry."""
         empty = {column: self.empty_cargo(0) for column in ("cargo", "lysosome")}
         return Population({"site": np.zeros(0, np.int64), **empty})
+
 
 def flatten(state: State) -> dict[str, NDArray[Any]]:
     """Every array of the state by its dotted name; what a checkpoint stores and a contract test hashes."""
