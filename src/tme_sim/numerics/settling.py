@@ -15,8 +15,9 @@ REMEMBERED = 10
 def settle(follows: Callable[[Floats], Floats], x: Floats, tolerance: float, at_most: int) -> tuple[Floats, int]:
     """The last x (n,) ≥ 0 that `follows` was called with, and how often, where |follows(x) − x| ≤ tolerance · max(x).
 
-    Picard's iteration, sped up by Anderson's mixing (1965, doi:10.1145/321296.321305): of a linear map it takes the combination of
-    the last eleven results that leaves the smallest difference. Sums are numpy's own, so the bits depend on no library's threads.
+    Picard's iteration, sped up by Anderson's mixing (1965, doi:10.1145/321296.321305): of a linear map it takes the
+    combination of the last eleven results that leaves the smallest difference. Sums are numpy's own, so that
+    the bits depend on no library's threads.
     Raises ArithmeticError if `at_most` rounds do not do.
     """
     results: list[Floats] = []
