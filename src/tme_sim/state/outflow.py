@@ -18,6 +18,7 @@ from tme_sim.state.lattice import Lattice
 Reals = NDArray[np.float64]
 FIELDS = ("tumor_outflow_per_s", "tumor_inflow_per_s")
 """Fluid that leaves and that enters the tumour's tissue, per tissue volume, in each voxel (z, y, x)."""
+LATE = 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,12 +65,14 @@ class Outflow:
     def carry(self, amount: NDArray[Any], rates: FaceRates, part_s: float, parts: int) -> Reals:
         """The mean over so many parts: some leave, the rest moves, some come back; returns (patches,) what is washed out.
 
-        What left in a part comes back after it, so where anything does, parts cannot share a pass over memory.
+        What left in a part comes back after it. Parts share a pass over memory, and what left in them comes back at its end, as
+        long as that is at most the share `LATE` of what any outlet holds.
         """
         sink, flat = Sink(self.outlets, self.share_in(part_s)), amount.reshape(-1)
-        at_once, washed_out = 1 if self.returning.any() else parts, np.zeros(len(self.returning))
-        for _ in range(0, parts, at_once):
-            left = self._by_patch(step_open(amount, rates, part_s, at_once, sink))
+        most = float((sink.share * self.returning[self.patch]).max(initial=0.0))
+        at_once, washed_out = max(1, int(min(parts, LATE / max(most, 1e-300)))), np.zeros(len(self.returning))
+        for done in range(0, parts, at_once):
+            left = self._by_patch(step_open(amount, rates, part_s, min(at_once, parts - done), sink))
             flat[self.inlets] += left * self.returning @ self.inflow
             washed_out += left * (1 - self.returning)
         return washed_out
