@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tme_sim.numerics.share import share
+from tme_sim.numerics.langmuir import bind
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state import substance
 from tme_sim.state.parameters import given
 from tme_sim.state.state import State
+from tme_sim.state.variables import FORMS, ROUTES
 
 
 @dataclass(kw_only=True, eq=False)
@@ -39,17 +40,6 @@ class Binding(Process):
         state.fields["bound"] = state.empty_field()
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
-        free, bound = state.fields["nanoparticle"], state.fields["bound"]
-        capacity = self.binding.capacity_per_um3 * state.lattice.voxel_um3
-        on = self.binding.on_rate_per_s * np.clip(1 - bound.sum(axis=(0, 1)) / capacity, 0, 1)
-        off = self.binding.off_rate_per_s
-        relax = on + off + self.binding.on_rate_per_s * free.sum(axis=(0, 1)) / capacity
-        with np.errstate(invalid="ignore"):
-            acting_s = np.nan_to_num(-np.expm1(-relax * dt_s) / relax)  # nothing relaxes only where both rates are 0
-        for route, form in np.ndindex(*free.shape[:2]):
-            if not (free[route, form].any() or bound[route, form].any()):
-                continue
-            binding = share(free[route, form], on * acting_s, streams.key("bind", route, form))
-            leaving = share(bound[route, form], off * acting_s, streams.key("unbind", route, form))
-            free[route, form] += leaving - binding
-            bound[route, form] += binding - leaving
+        free, bound = (state.fields[name].reshape(len(ROUTES) * len(FORMS), -1) for name in ("nanoparticle", "bound"))
+        most = self.binding.capacity_per_um3 * state.lattice.voxel_um3
+        bind(free, bound, most, self.binding.on_rate_per_s, self.binding.off_rate_per_s, dt_s, streams.key("bind"))
