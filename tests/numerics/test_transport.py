@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tme_sim.numerics.edges import edge_rates
-from tme_sim.numerics.transport import face_rates, leave_rate, step_continuum, substeps
+from tme_sim.numerics.transport import face_rates, fingerprint, leave_rate, step_continuum, substeps
 
 
 def order(spacings, errors):
@@ -288,3 +288,12 @@ def test_sides_that_make_no_sense_are_refused(sides):
 def test_velocities_that_make_no_sense_are_refused(velocity):
     with pytest.raises(ValueError, match="velocity_um_per_s"):
         face_rates(1.0, np.ones((2, 2, 2)), 1.0, velocity_um_per_s=velocity)
+
+
+def test_a_fingerprint_changes_with_any_bit_and_with_places():
+    array = np.random.default_rng(7).random((3, 4, 5))
+    other, swapped, zero = array.copy(), array.copy(), np.zeros((3, 4, 5))
+    assert fingerprint(array) == fingerprint(other)
+    other[1, 2, 3] = np.nextafter(other[1, 2, 3], 1.0)
+    swapped[0, 0, 0], swapped[2, 3, 4] = array[2, 3, 4], array[0, 0, 0]
+    assert len({fingerprint(each) for each in (array, other, swapped, -array, zero, -zero)}) == 6

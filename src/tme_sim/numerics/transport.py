@@ -17,8 +17,11 @@ from tme_sim.numerics.arrays import Reals, in_place
 from tme_sim.numerics.convection import weights
 from tme_sim.numerics.edges import Edges, Passed, add_through_edges, outer_planes
 from tme_sim.numerics.jit import kernel, parallel_kernel, prange
+from tme_sim.numerics.random import bits, mix, stream_of
 from tme_sim.numerics.sweep import Sink, sweep
 from tme_sim.numerics.threads import use_threads_for
+
+ZERO = np.uint64(0)
 
 
 class FaceRates(NamedTuple):
@@ -188,3 +191,20 @@ def _check_amount(amount: NDArray[Any], rates: FaceRates) -> None:
     in_place("amount", amount, np.float32, np.float64)
     if rates.per_capacity.shape != amount.shape:
         raise ValueError(f"rates {rates.per_capacity.shape}: must be of the amounts' shape {amount.shape}")
+
+
+def fingerprint(array: NDArray[np.float64]) -> int:
+    """64 bits that tell whether an array (z, …) is still the same, bit for bit; two arrays share them with a chance of 2⁻⁶⁴."""
+    use_threads_for(array.size)
+    return int(_fingerprint(np.ascontiguousarray(array).view(np.uint64).reshape((array.shape[0], -1))).sum())
+
+
+@parallel_kernel
+def _fingerprint(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    found = np.zeros(words.shape[0], np.uint64)
+    for z in prange(words.shape[0]):
+        total, row = np.uint64(0), stream_of(ZERO, ZERO, z)
+        for i in range(words.shape[1]):
+            total += mix(mix(words[z, i]) ^ bits(row, i))
+        found[z] = total
+    return found

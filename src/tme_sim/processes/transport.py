@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tme_sim.numerics.hops import hop
 from tme_sim.numerics.random import Key
 from tme_sim.numerics.rkl2 import Integration, integrate
-from tme_sim.numerics.transport import FaceRates, face_rates, holds_any, leave_rate, parts, step_continuum
+from tme_sim.numerics.transport import FaceRates, face_rates, fingerprint, holds_any, leave_rate, parts, step_continuum
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state.errors import InputError
 from tme_sim.state.outflow import FIELDS, Outflow
@@ -40,7 +40,7 @@ class Transport(Process):
     has_flow: bool = given("has_interstitial_flow", default=False)
     integration: Integration | None = field(default=None, init=False, repr=False)
     _rates: FaceRates | None = field(default=None, init=False, repr=False)
-    _flow: list[NDArray[np.float64]] = field(default_factory=list, init=False, repr=False)
+    _marks: list[int] = field(default_factory=list, init=False, repr=False)
     _outflow: Outflow | None = field(default=None, init=False, repr=False)
     _leave_per_s: float = field(default=0.0, init=False, repr=False)
 
@@ -98,11 +98,12 @@ class Transport(Process):
         return washed_out
 
     def _rates_now(self, state: StateView) -> FaceRates:
-        """The rates, computed anew where the flow is another: to compare all of it is cheap beside that, and restarts alike."""
+        """The rates, computed anew where the flow is another: to look at all of it is cheap beside that, and restarts alike."""
         flow = [state.fields[name] for name in FLOW] if self.has_flow else []
-        if self._rates is None or not all(np.array_equal(now, before) for now, before in zip(flow, self._flow, strict=True)):
+        marks = [fingerprint(each) for each in flow]
+        if self._rates is None or marks != self._marks:
             lattice, capacity = state.lattice, state.fields["accessible_fraction"]
-            self._flow = [each.copy() for each in flow]
+            self._marks = marks
             carried = self.retardation * flow[0] if flow else None
             medium = self.diffusivity_um2_per_s, capacity, lattice.voxel_um, lattice.blocked_z
             self._rates = face_rates(*medium, velocity_um_per_s=carried, dtype=np.float32)
