@@ -108,7 +108,9 @@ def parser() -> argparse.ArgumentParser:
     view = _command(commands, "view", "look at a run: a window, or with --screenshot a picture", "results:view")
     view.add_argument("run", metavar="RUN")
     view.add_argument("--screenshot", type=Path, metavar="F", help="write a picture instead of opening a window")
-    view.add_argument("--layers", metavar="a,b", help="vessels, gaps, particles, macrophages, tumor_cells")
+    view.add_argument(
+        "--layers", metavar="a,b", help="vessels, gaps, particles, macrophages, neutrophils, monocytes, tumor_cells"
+    )
     view.add_argument("--slice", metavar="z=50%", help="a plane of carrier concentration")
     view.add_argument("--time", metavar="T", help="a recorded time such as 12h (default: the last)")
     compare = _command(commands, "compare", "a run beside another run, or against an experiment's targets", "results:compare")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tme_sim.files.run_store import RunStore
 from tme_sim.state.drug import drug_in_body, drug_on_lattice, drug_terms
-from tme_sim.state.ledger import GONE, audit, lattice_amounts, still_loaded, whole_body
+from tme_sim.state.ledger import GONE, audit, lattice_amounts, still_loaded, wall_bound, whole_body
 from tme_sim.state.population import Population
 from tme_sim.state.state import State, flatten
 from tme_sim.state.variables import FORMS, ROUTES, VARIABLES
@@ -138,6 +138,10 @@ def series_rows(state: State, time_s: float) -> list[dict[str, Any]]:
         _add_lattice(add, state, compartment, "amount", amounts)
     for quantity, amounts in tallies.items():
         _add_lattice(add, state, "tissue", quantity, amounts)
+    if "arrested" in state.populations:
+        for patch, by_form in zip(state.lattice.patches, wall_bound(state).tolist(), strict=True):
+            for form, value in zip(FORMS, by_form, strict=True):
+                add(patch.name, "wall_bound", "all", form, "amount", value)
     if state.drug:
         _add_drug(add, state)
     return rows

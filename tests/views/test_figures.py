@@ -20,6 +20,7 @@ from tme_sim.views import figures
 from tme_sim.views.palette import ON_DARK, ROUTES, all_colors, color_of
 
 WORDS = ["lattice.size=120um", "protocol.duration=2h", "record.interval=1h", "number=stochastic", "protocol.dose=1e12particles"]
+WORDS += [f"nanoparticle.uptake.{kind}.clearance=1e-4um^3/s" for kind in ("neutrophils", "monocytes")]  # none holds above 40
 
 
 @pytest.fixture(scope="module")

@@ -28,12 +28,14 @@ def test_layers_come_in_a_fixed_order_and_the_slice_with_its_plane() -> None:
 
 def test_layers_not_recorded_are_left_out_unless_asked_for() -> None:
     assert scene.choose_layers(None, None, ["macrophages"]) == ["vessels", "particles", "macrophages"]
+    found = scene.choose_layers(None, None, ["arrested", "monocytes", "tumor_cells"])
+    assert found == ["vessels", "particles", "monocytes"]
     with pytest.raises(InputError, match="layers gaps: was not recorded; agents of this run: macrophages"):
         scene.choose_layers(["gaps"], None, ["macrophages"])
 
 
 def test_an_unknown_layer_is_refused_with_the_choices(hand_made: Make) -> None:
-    with pytest.raises(InputError, match="layers vessel: must be of vessels, gaps, particles, macrophages, tumor_cells, slice"):
+    with pytest.raises(InputError, match="layers vessel: must be of vessels, gaps, particles, macrophages, neutrophils, mono"):
         scene.scene(hand_made(), layers=["vessel"])
 
 

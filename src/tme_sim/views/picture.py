@@ -71,6 +71,21 @@ class Picture:
         self._add(balls, scalars="cargo", cmap=CARGO_MAP, clim=(0, full), scalar_bar_args=self._bar("particles per macrophage"))
         self.legend.append((self._share("macrophages", len(points), "macrophages"), MACROPHAGE))
 
+    def neutrophils(self) -> None:
+        """Spheres in the colour of neutrophils."""
+        self._blood_cells("neutrophils")
+
+    def monocytes(self) -> None:
+        """Spheres in the colour of monocytes."""
+        self._blood_cells("monocytes")
+
+    def _blood_cells(self, kind: str) -> None:
+        points, _ = self.snapshot.cells(kind, CELLS)
+        if len(points):
+            radius, color = 0.35 * self.snapshot.site_um, COMPARTMENTS[kind]
+            self._add(meshes.spheres(points[self._kept(points, radius)], radius, 10), color=color)
+            self.legend.append((self._share(kind, len(points), f"{kind} in tissue"), color))
+
     def tumor_cells(self) -> None:
         """Faint spheres."""
         points, _ = self.snapshot.cells("tumor_cells", TUMOR_CELLS)

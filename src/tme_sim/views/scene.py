@@ -17,9 +17,9 @@ from tme_sim.views.layout import SIZE
 from tme_sim.views.picture import Picture
 from tme_sim.views.snapshot import Snapshot, parse_cut
 
-LAYERS = ("vessels", "gaps", "particles", "macrophages", "tumor_cells", "slice")
-SHOWN = ("vessels", "gaps", "particles", "macrophages")
-POPULATIONS = ("gaps", "macrophages", "tumor_cells")  # layers that need recorded agents of that name
+LAYERS = ("vessels", "gaps", "particles", "macrophages", "neutrophils", "monocytes", "tumor_cells", "slice")
+SHOWN = ("vessels", "gaps", "particles", "macrophages", "neutrophils", "monocytes")
+POPULATIONS = ("gaps", "macrophages", "neutrophils", "monocytes", "tumor_cells")  # layers that need recorded agents of that name
 
 
 def scene(
@@ -32,7 +32,7 @@ def scene(
 ) -> pv.Plotter:
     """A plotter with one recorded time of a run (default: the last).
 
-    layers: names out of LAYERS; default: vessels, gaps, particles and macrophages, as far as recorded. slice_: a plane of
+    layers: names out of LAYERS; default: all but tumour cells and slice, as far as recorded. slice_: a plane of
     carrier concentration such as `z=50%` or `y=120um`; what lies in front of it is left out. window: for an interactive
     window instead of an off-screen picture. The axes of the picture are in µm.
 
