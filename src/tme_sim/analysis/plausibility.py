@@ -10,6 +10,7 @@ import numpy as np
 
 from tme_sim.analysis.profiles import amounts, carriers_per_cell, injected, net_entry
 from tme_sim.files.run_folder import RunFolder
+from tme_sim.state.pores import gap_filtration_um3_per_mmHg_s
 from tme_sim.state.substance import Matrix, interstitial_diffusivity_um2_per_s
 
 INTERNAL = {"nm": 1e-3, "mm": 1e3, "ms": 1e-3, "min": 60.0, "h": 3600.0, "d": 86400.0, "ug": 1e-6, "mg": 1e-3, "kg": 1e3}
@@ -42,7 +43,7 @@ def split_quantity(text: Any) -> tuple[float, str]:
 
 def hints(run: RunFolder) -> list[Hint]:
     """The lines that this run's record allows."""
-    return [*_dose(run), *_wall(run), *_cells(run), *_diffusion(run)]
+    return [*_dose(run), *_wall(run), *_gaps(run), *_cells(run), *_diffusion(run)]
 
 
 def _dose(run: RunFolder) -> list[Hint]:
@@ -93,6 +94,20 @@ def _turnover(run: RunFolder) -> list[Hint]:
     thickness = f"of a wall {internal(gaps['wall_length']):g} µm thick"
     known = "0.02–0.07 by fluid-phase uptake of 0.01–0.03 µm³/s in a cell of 2,500 µm³"
     return [Hint(f"volume turnover of the active endothelium, {thickness}", 6000 * per_s, "% a minute", known, "arithmetic")]
+
+
+def _gaps(run: RunFolder) -> list[Hint]:
+    """Lp of the gaps that were open at the end, their ΣQ over the wall's surface."""
+    section = next((p for p in run.config["processes"].values() if p["kind"] == "gaps" and p["enabled"]), None)
+    if section is None or not _has(run, "fields.zarr") or not _has(run, "agents/gaps"):
+        return []
+    agents = run.agents("gaps")
+    radius_um = agents.loc[agents["open"] > 0, "radius_um"].to_numpy(float)
+    conductivity = internal(run.config["tissue"]["matrix"]["hydraulic_conductivity"])
+    leak = gap_filtration_um3_per_mmHg_s(radius_um, internal(section["wall_length"]), conductivity).sum()
+    surface_um2 = float(run.fields["wall_surface_um2"].sum())
+    known = "2.8·10⁻⁷ for the whole wall in tumours, 0.36·10⁻⁷ in normal tissue"
+    return [Hint("hydraulic conductivity Lp of the open gaps", 1e-4 * float(leak) / surface_um2, "cm/(mmHg s)", known, "X14")]
 
 
 def _cells(run: RunFolder) -> list[Hint]:
