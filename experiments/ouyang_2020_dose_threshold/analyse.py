@@ -11,11 +11,11 @@ LIVER = ("kupffer", "liver_endothelium")
 
 
 def quantities(arms):
-    """Arm name and quantity -> one value per replicate."""
+    """Arm name and quantity -> one value per replicate that has it."""
     found = {}
     for arm, runs in arms.items():
         folders = [RunFolder(folder) for folder in runs["folder"]]
-        found[f"{arm}.half_time_h"] = [half_time_h(amounts(run, ["plasma"])) for run in folders]
+        found[f"{arm}.half_time_h"] = [half_time_h(run) for run in folders]
         found[f"{arm}.liver_percent_id"] = [100 * amounts(run, LIVER).iloc[-1] / run.summary["injected"] for run in folders]
         if all((run.folder / "agents").exists() for run in folders):
             found[f"{arm}.tumor_cells_reached_percent"] = [reached_percent(run) for run in folders]
@@ -23,7 +23,7 @@ def quantities(arms):
         doses = sorted(float(arm.split("_")[1]) for arm in arms if arm.startswith(f"{model}_"))
         shares = np.array([arms[f"{model}_{name(dose)}"]["tumor_percent_id"] for dose in doses])
         found[f"{model}.knee_particles"] = [knee(doses, column) for column in shares.T]
-    return found
+    return {key: [value for value in values if np.isfinite(value)] for key, values in found.items()}
 
 
 def amounts(run, compartments):
@@ -35,15 +35,16 @@ def amounts(run, compartments):
     return found
 
 
-def half_time_h(plasma):
-    """Time at which plasma has halved, straight in the logarithm between records; not a number where it has not."""
-    after = plasma.loc[plasma.idxmax() :]
-    below = np.flatnonzero(after.to_numpy() <= after.iloc[0] / 2)
+def half_time_h(run):
+    """When half of the dose has left plasma, straight in the logarithm between records; not a number where it has not."""
+    plasma = amounts(run, ["plasma"])
+    left = plasma.to_numpy() / run.summary["injected"]
+    left[0] = 1.0  # the dose comes with the first step, after the first record
+    below = np.flatnonzero(left <= 0.5)
     if len(below) == 0:
         return float("nan")
-    i = below[0]
-    logs = np.log(after.to_numpy()[[i, i - 1]])
-    return float(np.interp(np.log(after.iloc[0] / 2), logs, after.index[[i, i - 1]]))
+    at = [below[0], below[0] - 1]
+    return float(np.interp(np.log(0.5), np.log(left[at]), plasma.index[at]))
 
 
 def reached_percent(run):
