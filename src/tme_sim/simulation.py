@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 from tme_sim.processes.base import Process, StateView, Streams
-from tme_sim.state.errors import InputError
+from tme_sim.state.errors import InputError, InputErrors, ModelError
 from tme_sim.state.state import State
 
 
@@ -43,8 +44,19 @@ class Simulation:
             every = self._every[name]
             if state.tick % every == 0:
                 view = StateView(state, process.reads, process.writes, self.time_s)
-                process.step(view, every * self.step_s, Streams(self.seed, name, state.tick))
+                with self._told(name):
+                    process.step(view, every * self.step_s, Streams(self.seed, name, state.tick))
         state.tick += 1
+
+    @contextmanager
+    def _told(self, name: str) -> Iterator[None]:
+        """What numerics refuse, such as a rate that is not finite, is told with the process and the time."""
+        try:
+            yield
+        except (InputError, InputErrors):
+            raise
+        except (ValueError, ArithmeticError) as error:
+            raise ModelError(f"{name} at {self.time_s:g} s: {error}") from error
 
     def run(self, until_s: float, stop: Callable[[], bool] = lambda: False) -> bool:
         """Step until the given time; False if `stop` asked for an end between two steps."""

@@ -135,7 +135,7 @@ def audit(state: State, finite: Callable[[Any], Any] = np.isfinite) -> float:
     ledger, terms = state.ledger, whole_body(state)
     for name, value in terms.items():
         if not finite(value) or value < 0:
-            raise ModelError(f"ledger: {name} holds {value} carriers at tick {state.tick}")
+            raise ModelError(f"ledger: {name} holds {value} carriers at tick {state.tick}{_first_bad(state)}")
     residual = 0.0
     held = sum(lattice_amounts(state).values(), np.zeros_like(ledger.entered)).sum(axis=2)
     entered, gone = ledger.entered.sum(axis=2), (ledger.returned + ledger.degraded + ledger.washed_out).sum(axis=2)
@@ -144,6 +144,16 @@ def audit(state: State, finite: Callable[[Any], Any] = np.isfinite) -> float:
         total = (held[patch, route] + gone[patch, route]).item()
         residual = max(residual, _check(where, entered[patch, route].item(), total, state))
     return max(residual, _check("whole body", _sum(ledger.injected), sum(terms.values()), state))
+
+
+def _first_bad(state: State) -> str:
+    """The field and voxel (z, y, x) that hold what no number of carriers can be; nothing where it is not on the lattice."""
+    for name in ("nanoparticle", "bound"):
+        if name in state.fields:
+            bad = np.argwhere(~np.isfinite(state.fields[name]) | (state.fields[name] < 0))
+            if len(bad):
+                return f": fields.{name} at voxel {tuple(bad[0, 2:].tolist())} (z, y, x)"
+    return ""
 
 
 def _check(where: str, expected: float, found: float, state: State) -> float:
