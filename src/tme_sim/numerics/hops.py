@@ -135,11 +135,19 @@ def _scatter_slab(
                 highest = max(highest, leave)
                 stream = stream_of(k0, k1, i)
                 if n <= SINGLY:
-                    _move_singly(n, stream, leave, chance, here, away, to)
+                    for particle in range(n):
+                        face = _face(particle, stream, leave, chance)
+                        if face < 6:
+                            to[here] -= 1
+                            to[here + away[face]] += 1
                 elif _draw(n, chance, stream, faces):
-                    to[here] -= faces.sum()
-                    for face in range(6):
-                        to[here + away[face]] += faces[face]
+                    to[here] -= faces[0] + faces[1] + faces[2] + faces[3] + faces[4] + faces[5]
+                    to[here - plane] += faces[0]
+                    to[here + plane] += faces[1]
+                    to[here - row] += faces[2]
+                    to[here + row] += faces[3]
+                    to[here - 1] += faces[4]
+                    to[here + 1] += faces[5]
     return highest
 
 
@@ -147,15 +155,6 @@ def _scatter_slab(
 def _chances(i: int, j: int, row: int, u: Array, d: Array, scale: float) -> Six:
     """To leave voxel i through −z, +z, −y, +y, −x, +x; j is one plane further, where the faces above it are."""
     return d[0, i] * scale, u[0, j] * scale, d[1, j - row] * scale, u[1, j] * scale, d[2, j - 1] * scale, u[2, j] * scale
-
-
-@kernel
-def _move_singly(n: Count, stream: np.uint64, leave: float, chance: Six, here: int, away: SixCuts, to: Counts) -> None:
-    for particle in range(n):
-        face = _face(particle, stream, leave, chance)
-        if face < 6:
-            to[here] -= 1
-            to[here + away[face]] += 1
 
 
 @kernel
