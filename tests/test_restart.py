@@ -41,8 +41,10 @@ def start(config, folder, resume=False, level="full"):
 
 @pytest.fixture(scope="module", params=NUMBERS)
 def config(request, configure):
-    intervals = [f"processes.{name}.interval=120s" for name in ("uptake", "binding", "release")]
-    return configure(f"number={request.param}", "protocol.dose=1e13particles", "step=60s", *intervals)
+    words = [f"processes.{name}.interval=120s" for name in ("uptake", "binding", "release", "phagocytes", "migration")]
+    words += ["processes.phagocytes.neutrophils.arrest=5um/s", "processes.phagocytes.neutrophils.crossing=20/h"]
+    words += ["processes.migration.neutrophils.death=5/h"]
+    return configure(f"number={request.param}", "protocol.dose=1e13particles", "step=60s", *words)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +85,10 @@ def test_the_run_that_is_compared_has_something_in_it(whole):
     assert expected["fields/nanoparticle"][-1].any()
     assert {"series.parquet", "ledger.parquet", "agents/macrophages/000000600.parquet"} <= set(expected)
     assert expected["agents/macrophages/000000600.parquet"].filter(like="cargo").to_numpy().any()
+    number = [len(expected[f"agents/neutrophils/{time_s:09d}.parquet"]) for time_s in (0, 240, 480, 600)]
+    assert number == sorted(set(number)), "agents come during the run"
+    last = expected["agents/neutrophils/000000600.parquet"]
+    assert last["id"].max() >= len(last), "and some have gone"
 
 
 @pytest.mark.parametrize("at", [1, 5, 9])

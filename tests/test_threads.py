@@ -20,6 +20,7 @@ from tme_sim.state.state import flatten
 threads.GRAIN = 100  # 16³ voxels would run on one thread otherwise
 for number in ("stochastic", "continuum"):
     words = ["lattice.size=240um", "number=" + number, "protocol.dose=1e13particles", "processes.uptake.interval=60s"]
+    words += ["processes.phagocytes.neutrophils.arrest=5um/s", "processes.phagocytes.neutrophils.crossing=20/h"]
     config = load(request(words)).config
     for n in (4, 2, 1):
         assert threads.set_threads(n) == n
@@ -29,6 +30,7 @@ for number in ("stochastic", "continuum"):
             simulation.step()
         arrays = flatten(built.state)
         assert arrays["fields.nanoparticle"].sum() > 1000 and arrays["populations.macrophages.cargo"].any()
+        assert len(arrays["populations.neutrophils.site"]) > 100
         assert threads.use_threads_for(arrays["fields.nanoparticle"][0, 0].size) == n
         print(hashlib.sha256(b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays))).hexdigest())
 """
