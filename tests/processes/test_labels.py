@@ -13,6 +13,7 @@ from tme_sim.recording import label_terms
 from tme_sim.simulation import Simulation
 from tme_sim.state.clearance import Clearance
 from tme_sim.state.label import Detachment, Label
+from tme_sim.state.state import flatten, restore
 
 DOSE = 1e10
 FATES = {"bone": 3e-4, "urine": 1e-4}
@@ -106,3 +107,15 @@ def test_the_ledger_takes_down_where_the_labels_are(make_state):
     assert {"on_plasma", "on_spleen", "free_blood", "free_bone", "free_urine"} <= terms.keys()
     assert sum(terms.values()) == pytest.approx(DOSE, rel=1e-12)
     assert label_terms(make_state()) == {}
+
+
+def test_labels_and_sizes_survive_a_restart_to_the_bit(simulate, digests):
+    words = ("number=continuum", "protocol.dose=1e11particles", "nanoparticle.polydispersity_index=0.1", "lattice.size=60um")
+    words += ("nanoparticle.clearance.size_exponent=1", "processes=[circulation,transcytosis,transport,labels]")
+    whole, half, rest = (simulate(*words) for _ in range(3))
+    whole.run(3600)
+    half.run(1800)
+    restore(rest.state, {name: data.copy() for name, data in flatten(half.state).items()}, half.state.tick)
+    rest.run(3600)
+    assert digests(rest.state) == digests(whole.state)
+    assert {"traits.plasma_sizes", "traits.label_on_kupffer", "traits.label_free_bone"} <= digests(rest.state).keys()

@@ -117,7 +117,8 @@ def _dose(config: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     protocol, body, particle = config["protocol"], config["body"], config["nanoparticle"]
     given = f"{number(float(info['dose_particles']))} nanoparticles"
     if "particles" not in protocol["dose"]:
-        given += f" ({quantity(protocol['dose'])}, counted as {protocol['dose_of']})"
+        counted = "" if protocol["dose"].endswith("Bq") else f", counted as {protocol['dose_of']}"
+        given += f" ({quantity(protocol['dose'])}{counted})"
     drug = f", carrying {config['drug']['name']}," if config.get("drug") else ""
     times = [span(internal(time)) for time in protocol["times"]]
     lasting = internal(protocol["infusion"])
