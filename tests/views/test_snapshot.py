@@ -66,12 +66,14 @@ def test_cells_stand_on_their_site_with_their_cargo(hand_made: Make) -> None:
     assert cargo.tolist() == [0, 8]
 
 
-def test_gaps_that_are_shut_are_not_shown(hand_made: Make) -> None:
+def test_gaps_stand_in_their_voxel_open_or_shut(hand_made: Make) -> None:
     run = hand_made()
     table = pd.DataFrame({"voxel": [3, 7, 7], "open": [1, 0, 1]})
     for path in (run.folder / "agents" / "gaps").glob("*.parquet"):
         table.to_parquet(path)
-    assert len(Snapshot(run).gaps(10)) == 2
+    places, is_open = Snapshot(run).gaps(10)
+    assert is_open.tolist() == [True, False, True]
+    assert (places[1] // Snapshot(run).voxel_um).tolist() == list(np.unravel_index(7, Snapshot(run).voxels))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from tme_sim.views.snapshot import Cut, Floats, Snapshot
 from tme_sim.views.words import number
 
 ROUTE_WORDS = {"injected": "by injection", "gap": "through gaps", "transcytosis": "by transcytosis", "phagocyte": "in phagocytes"}
-VESSEL, GAP, TUMOR, EMPTY = "#cf8f86", "#111111", "#9a8f80", "#ececec"
+VESSEL, GAP, SHUT, TUMOR, EMPTY = "#cf8f86", "#111111", "#f3e6c0", "#9a8f80", "#ececec"
 MACROPHAGE = COMPARTMENTS["macrophages"]
 CARGO_MAP = LinearSegmentedColormap.from_list("cargo", ["#e3f1ea", MACROPHAGE])
 CONCENTRATION_MAP = "cividis"
@@ -44,11 +44,15 @@ class Picture:
         self.legend.append(("blood vessels", VESSEL))
 
     def gaps(self) -> None:
-        """Dots on the wall, larger than gaps are."""
-        places, radius = self.snapshot.gaps(GAPS), 0.7 * self.grain_um
+        """Dots on the wall, larger than gaps are; those that are shut pale."""
+        (places, is_open), radius = self.snapshot.gaps(GAPS), 0.7 * self.grain_um
         places = meshes.onto(self.wall, places, 2 * self.snapshot.voxel_um)
-        self._add(meshes.spheres(places[self._kept(places, radius)], radius, 6), color=GAP)
-        self.legend.append((self._share("gaps", len(places), "gaps, enlarged"), GAP))
+        kept = self._kept(places, radius)
+        self._add(meshes.spheres(places[kept & is_open], radius, 6), color=GAP)
+        self.legend.append((self._share("gaps", int(is_open.sum()), "open gaps, enlarged"), GAP))
+        if not is_open.all():
+            self._add(meshes.spheres(places[kept & ~is_open], radius, 6), color=SHUT)
+            self.legend.append((f"places where gaps open, shut now ({(~is_open).sum():,})", SHUT))
 
     def particles(self) -> None:
         """Points for the carriers outside cells, coloured by route of entry."""

@@ -122,15 +122,15 @@ class Snapshot:
         agents = self._some(kind, count, random)
         return self._somewhere_in(agents["site"].to_numpy(np.int64), self.sites, self.site_um, random), cargo(agents)
 
-    def gaps(self, count: int) -> Floats:
-        """(gaps, 3) places in the wall's voxels, of at most `count` open gaps chosen at random."""
+    def gaps(self, count: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """(gaps, 3) places in the wall's voxels of at most `count` gaps chosen at random, and which of them are open."""
         random = np.random.default_rng(0)
-        voxel = self._some("gaps", count, random)["voxel"].to_numpy(np.int64)
-        return self._somewhere_in(voxel, self.voxels, self.voxel_um, random)
+        gaps = self._some("gaps", count, random)
+        is_open = gaps["open"].to_numpy() > 0 if "open" in gaps else np.ones(len(gaps), bool)
+        return self._somewhere_in(gaps["voxel"].to_numpy(np.int64), self.voxels, self.voxel_um, random), is_open
 
     def _some(self, kind: str, count: int, random: np.random.Generator) -> pd.DataFrame:
         agents = self.agents(kind)
-        agents = agents[agents["open"] > 0] if "open" in agents else agents
         return agents if len(agents) <= count else agents.iloc[np.sort(random.choice(len(agents), count, replace=False))]
 
     @staticmethod
