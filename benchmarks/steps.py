@@ -27,12 +27,13 @@ def _triad(a: NDArray[Any], b: NDArray[Any], c: NDArray[Any]) -> None:
 
 
 class Ours:
-    """Explicit steps with this package's kernel."""
+    """Explicit steps with this package's kernel, as a run takes them: conductances in float32 also where amounts are float64."""
 
     def __init__(self, problem: Layered, dtype: Any = np.float32) -> None:
         self.problem = problem
         self.u = problem.exact().astype(dtype)
-        self.rates = transport.face_rates(problem.D, 1.0, problem.h).astype(dtype)
+        rates = transport.face_rates(problem.D, 1.0, problem.h, dtype=np.float32)
+        self.rates = rates._replace(per_capacity=rates.per_capacity.astype(dtype))
 
     def step(self, steps: int = AT_ONCE) -> None:
         """So many steps."""

@@ -76,7 +76,7 @@ def test_the_estimate_is_the_error_of_a_step_where_amounts_are_smooth(explicit_s
 
 
 def test_a_point_source_stays_positive_and_costs_a_third_of_the_explicit_evaluations_at_equal_error():
-    """A day of a nanoparticle with D = 1 µm²/s in voxels of 15 µm, from a single voxel; also in benchmarks/transport.py."""
+    """A day of a nanoparticle with D = 1 µm²/s in voxels of 15 µm, from a single voxel; also in benchmarks/steps.py."""
     n, day = 20, 86400.0
     rates = face_rates(1.0, np.ones((n, n, n)), 15.0)
     explicit, super_steps = point(n), point(n)
