@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -22,6 +24,10 @@ from tme_sim.state.ledger import Ledger
 from tme_sim.state.population import Population
 from tme_sim.state.state import State, flatten
 from tme_sim.state.vessels import Vessels
+
+# Processes that tests start would compile numba, scipy and pandas anew each time: two seconds a process.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Numba compiles on first call, so a single example may take seconds; the examples are the same in every run.
 settings.register_profile("tme-sim", deadline=None, derandomize=True)
