@@ -33,18 +33,19 @@ def figure(values, path):
     left.axhline(HALF_LIFE_H, color=COLOURS["published"], linewidth=1)
     for x, (arm, kind) in enumerate({"head_and_neck": "simulated", "mouse_rates": "removed"}.items()):
         draw(left, x, values[f"{arm}.plasma_half_life_h"], kind)
-    left.set(xlim=(-0.6, 1.6), ylim=(0, None), ylabel="half-life in plasma (h)", title="S58")
+    left.set(xlim=(-0.6, 1.6), ylim=(0, None), ylabel="half-life in plasma (h)", title="S58: how long in blood")
     left.set_xticks([0, 1], ["scaled\nto man", "mouse's\nrates"])
     for x, (mean, sd) in enumerate(PUBLISHED.values()):
         right.errorbar(x - 0.15, mean, sd, color=COLOURS["published"], marker="o", label=None if x else "published, mean ± SD")
     for x, arm in enumerate(PUBLISHED):
         draw(right, x + 0.15, values[f"{arm}.percent_id_per_kg"], "simulated", None if x else "simulated, each replicate")
     draw(right, 3, values["no_transcytosis.percent_id_per_kg"], "removed", "simulated, mechanism removed")
-    right.set(xlim=(-0.5, 3.5), yscale="log", ylabel="%ID/kg in the tumour at 72 h", title="S59")
+    right.set(xlim=(-0.5, 3.5), yscale="log", ylabel="%ID/kg in the tumour at 72 h", title="S59: how much in the tumour")
     right.set_xticks(range(4), ["head and neck", "lung", "breast", "head and neck,\nno transcytosis"])
     right.legend(frameon=False, fontsize=7)
     for axes in (left, right):
         axes.tick_params(labelsize=7)
+        axes.yaxis.label.set_size(8)
         axes.title.set_size(9)
     FigureCanvasSVG(page).print_svg(str(path), metadata={"Date": None})
 
