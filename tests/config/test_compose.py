@@ -350,6 +350,6 @@ def test_a_list_group_can_be_swept_one_by_one(tree: Path) -> None:
 )
 def test_what_cannot_be_swept_is_told_with_all_else(override: str, message: str) -> None:
     with pytest.raises(InputErrors) as failure:
-        expand([override, "b=range(0,99999)", "c=range(0,99999)"])
+        expand([override, "b=range(0,999)", "c=range(0,999)"])
     assert str(failure.value).startswith(message)
-    assert "sweep of 9999800001 jobs: at most 100000" in str(failure.value)
+    assert "sweep of 998001 jobs: at most 100000" in str(failure.value)
