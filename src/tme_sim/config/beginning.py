@@ -13,6 +13,7 @@ from tme_sim.config.schema import Section, dump
 from tme_sim.config.settings import Config
 from tme_sim.config.units import format_quantity
 from tme_sim.state.body import Body
+from tme_sim.state.cells import occupied_sites
 from tme_sim.state.errors import InputError
 from tme_sim.state.ledger import Ledger
 from tme_sim.state.parameters import split_unit
@@ -120,14 +121,7 @@ def seed_cells(state: State, config: Config, geometry: Geometry, context: Contex
         empty = {column: state.empty_cargo(len(members)) for column in ("cargo", "lysosome")}
         state.populations[kind] = Population({"site": members, **empty})
     state.populations |= {kind: state.no_cells() for kind in context.carrying_kinds() if kind not in state.populations}
-    occupied = np.zeros(lattice.n_sites, bool)
-    occupied[site] = True
-    per_voxel = np.repeat(
-        np.repeat(np.repeat(occupied.reshape(lattice.sites), lattice.refinement, 0), lattice.refinement, 1), lattice.refinement, 2
-    )
-    state.fields["cell_fraction"] = per_voxel * share_of_site * (1 - lumen)
-    extracellular = 1 - lumen - state.fields["cell_fraction"]
-    state.fields["accessible_fraction"] = np.where(geometry.inside, extracellular * context.accessible_share(), 0.0)
+    context.cell_space().fill(lattice, state.fields, occupied_sites(lattice, state.populations))
 
 
 def carrier_pools(state: State) -> list[str]:

@@ -13,6 +13,7 @@ from tme_sim.config.dosing import MASS_KEYS, dosing
 from tme_sim.config.schema import Section
 from tme_sim.config.settings import Config
 from tme_sim.files.tables import read_plasma_curve
+from tme_sim.state.cells import Space
 from tme_sim.state.clearance import renal_passage, size_classes_um
 from tme_sim.state.errors import InputError
 from tme_sim.state.pores import Filtration, driving_pressure_mmHg, sphere_radius_um
@@ -37,6 +38,12 @@ CLEARANCE_KEYS = {
 """Of a card's clearance, what each model reads; `clearance_keys` adds what its other choices do."""
 
 
+PHASED = ("cell_cycle", "cell_death")
+"""Processes that give tumour cells phases."""
+MOVING_CELLS = ("cell_cycle", "cell_death")
+"""Processes that change which sites cells fill."""
+
+
 class Context:
     """Looks up what `given` fields ask for, and remembers it, so that a key nobody read can be named."""
 
@@ -51,6 +58,12 @@ class Context:
             "clearance_curve": self._curve,
             "cell_kinds": self.cell_kinds,
             "carrying_kinds": self.carrying_kinds,
+            "accessible_share": self.accessible_share,
+            "cell_space": self.cell_space,
+            "has_oxygen": lambda: self._enabled("oxygen") is not None,
+            "has_drug": lambda: self._enabled("drug") is not None,
+            "phased_kinds": lambda: ("tumor_cells",) if self._any_enabled(PHASED) else (),
+            "cells_change_space": lambda: self._any_enabled(MOVING_CELLS),
             "has_gaps": lambda: self._enabled("gaps") is not None,
             "carrier_pools": lambda: tuple(self.carrier_pools),
             "gap_length_um": self._gap_length,
@@ -106,6 +119,11 @@ class Context:
             return float(measured)
         return accessible_share(self.diameter_in_blood_um() / 2, self("tissue.matrix"))
 
+    def cell_space(self) -> Space:
+        """What a site loses to its cell."""
+        self.read.add("cells.volume_um3")
+        return Space(self.config.cells.volume_um3, self.accessible_share())
+
     def cell_kinds(self) -> tuple[str, ...]:
         """Populations that the tissue may hold."""
         patches = self.config.tissue.values.get("patches", {}).values()
@@ -121,7 +139,10 @@ class Context:
     @property
     def has_phagocytes(self) -> bool:
         """Whether phagocytes may come out of the blood."""
-        return any(self._enabled(kind) is not None for kind in ("phagocytes", "migration"))
+        return self._any_enabled(("phagocytes", "migration"))
+
+    def _any_enabled(self, kinds: tuple[str, ...]) -> bool:
+        return any(self._enabled(kind) is not None for kind in kinds)
 
     def _gap_length(self) -> float | None:
         """Length of the gaps through the wall; None without gaps."""

@@ -33,6 +33,7 @@ class Acidity(Process):
     lowest_pH: float = parameter("pH at which cells make no more acid", above=5, below=8)
     density_per_um3: float = given("cells.density_per_um3")
     kinds: tuple[str, ...] = given("cell_kinds")
+    phased: tuple[str, ...] = given("phased_kinds", default=())
     _balance: SteadyField | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -41,7 +42,8 @@ class Acidity(Process):
 
     @property
     def reads(self) -> frozenset[str]:
-        return frozenset({"vessels.perfused"} | {f"populations.{kind}.site" for kind in self.kinds})
+        cells = {f"populations.{kind}.site" for kind in self.kinds} | {f"populations.{kind}.phase" for kind in self.phased}
+        return frozenset({"vessels.perfused"} | cells)
 
     @property
     def writes(self) -> frozenset[str]:

@@ -73,6 +73,7 @@ class Drug(Process):
 
     card: SmallMolecule = given("small_molecule")
     kinds: tuple[str, ...] = given("cell_kinds")
+    phased: tuple[str, ...] = given("phased_kinds", default=())
     with_flow: bool = given("has_perfusion", default=False)
     name: str = given("drug_name", default="drug")
     amol_per_particle: float | None = given("drug_per_particle_amol", default=None)
@@ -85,7 +86,8 @@ class Drug(Process):
     def reads(self) -> frozenset[str]:
         fields = {"fields.lumen_fraction", "fields.cell_fraction"}
         flow = {"vessels.segment_flow_um3_per_s", "vessels.segment_hematocrit"} if self.with_flow else set()
-        return frozenset({"vessels.perfused"} | fields | flow | {f"populations.{kind}.site" for kind in self.kinds})
+        cells = {f"populations.{kind}.site" for kind in self.kinds} | {f"populations.{kind}.phase" for kind in self.phased}
+        return frozenset({"vessels.perfused"} | fields | flow | cells)
 
     @property
     def writes(self) -> frozenset[str]:

@@ -93,7 +93,7 @@ class Gaps(Process):
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         gaps, plasma = state.populations["gaps"], state.body["plasma"]
-        static = self._static = self._static or self._prepare_static(state)
+        static = self._static_now(state)
         carriers = state.fields["nanoparticle"].reshape(len(ROUTES), len(FORMS), -1)
         perfused = state.vessels["perfused"]
         clears, return_per_s = self._rates(state, static)
@@ -140,6 +140,12 @@ class Gaps(Process):
         volume = static.volume_um3
         return into * is_open, np.divide(total, volume, out=np.zeros_like(total), where=volume > 0)
 
+    def _static_now(self, state: StateView) -> Static:
+        """Anew where cells beside the gaps leave another space than they did."""
+        if self._static is None or not np.array_equal(_volume_um3(state, self._static.places), self._static.volume_um3):
+            self._static = self._prepare_static(state)
+        return self._static
+
     def _prepare_static(self, state: StateView) -> Static:
         """The gaps of one voxel act as one on what is in it."""
         gaps = state.populations["gaps"]
@@ -152,6 +158,11 @@ class Gaps(Process):
             of_gap,
             wall_of_place[of_gap],
             places,
-            accessible[places] * state.lattice.voxel_um3,
+            _volume_um3(state, places),
             wall_of_place,
         )
+
+
+def _volume_um3(state: StateView, places: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(places,) what carriers can reach of these voxels."""
+    return np.asarray(state.fields["accessible_fraction"].ravel()[places] * state.lattice.voxel_um3)

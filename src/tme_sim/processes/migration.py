@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
 from tme_sim.numerics.random import uniforms
-from tme_sim.numerics.share import share, split
+from tme_sim.numerics.share import share
 from tme_sim.numerics.transport import face_rates
 from tme_sim.numerics.walk import meet, walk
 from tme_sim.processes.base import Process, StateView, Streams
+from tme_sim.state.cells import give_back, parts_of
 from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import parameter
 from tme_sim.state.population import Population
@@ -104,26 +104,8 @@ class Migration(Process):
         if converts.any():
             taken_along = {name: cells[name][converts] for name in ("site", "cargo", "lysosome")}
             state.population("macrophages").add(taken_along)
-        self._give_back(state, cells, ends & ~converts, streams.key(kind, "debris"))
+        give_back(state.lattice, state.fields, cells, ends & ~converts, streams.key(kind, "debris"))
         cells.remove(ends)
-
-    def _give_back(self, state: StateView, cells: Population, dead: NDArray[np.bool_], key: tuple[int, int]) -> None:
-        """What dead cells held goes into the accessible volume of their sites, by route as before."""
-        if not dead.any():
-            return
-        voxels = state.lattice.footprint()[cells["site"][dead]]
-        held = (cells["cargo"][dead] + cells["lysosome"][dead]).reshape(len(voxels), -1)
-        volume = state.fields["accessible_fraction"].ravel()[voxels]
-        spread = split(held, volume[:, None], key, parts_of(cells["id"][dead], held))
-        free: NDArray[Any] = state.fields["nanoparticle"].reshape(held.shape[1], -1)
-        part = np.arange(held.shape[1])[None, :, None]
-        np.add.at(free, (part, voxels[:, None]), spread.astype(free.dtype, copy=False))
-
-
-def parts_of(ids: NDArray[np.int64], held: NDArray[Any]) -> NDArray[np.int64]:
-    """An entity number for every part of what agents hold (agents, …), from their ids whatever their rows."""
-    parts = int(np.prod(held.shape[1:]))
-    return (ids[:, None] * parts + np.arange(parts)).reshape(held.shape)
 
 
 def chemokine_steps(lattice: Lattice, wall_voxel: NDArray[np.int64], range_um: float) -> Reals:

@@ -32,11 +32,13 @@ class Oxygen(Process):
     wall_permeability_um_per_s: float = parameter("permeability from blood through the wall", above=0)
     density_per_um3: float = given("cells.density_per_um3")
     kinds: tuple[str, ...] = given("cell_kinds")
+    phased: tuple[str, ...] = given("phased_kinds", default=())
     _balance: SteadyField | None = field(default=None, init=False, repr=False)
 
     @property
     def reads(self) -> frozenset[str]:
-        return frozenset({"vessels.perfused"} | {f"populations.{kind}.site" for kind in self.kinds})
+        cells = {f"populations.{kind}.site" for kind in self.kinds} | {f"populations.{kind}.phase" for kind in self.phased}
+        return frozenset({"vessels.perfused"} | cells)
 
     @property
     def writes(self) -> frozenset[str]:

@@ -38,6 +38,7 @@ class Transport(Process):
     diffusivity_um2_per_s: float = given("tissue_diffusivity")
     integrator: Literal["auto", "explicit", "rkl2"] = given("carrier_integrator", default="auto")
     has_flow: bool = given("has_interstitial_flow", default=False)
+    space_changes: bool = given("cells_change_space", default=False)
     integration: Integration | None = field(default=None, init=False, repr=False)
     _rates: FaceRates | None = field(default=None, init=False, repr=False)
     _marks: list[int] = field(default_factory=list, init=False, repr=False)
@@ -98,11 +99,11 @@ class Transport(Process):
         return washed_out
 
     def _rates_now(self, state: StateView) -> FaceRates:
-        """The rates, computed anew where the flow is another: to look at all of it is cheap beside that, and restarts alike."""
+        """The rates, computed anew where flow or cells are others: to look at all is cheap beside that, and restarts alike."""
+        lattice, capacity = state.lattice, state.fields["accessible_fraction"]
         flow = [state.fields[name] for name in FLOW] if self.has_flow else []
-        marks = [fingerprint(each) for each in flow]
+        marks = [fingerprint(each) for each in (*flow, *([capacity] if self.space_changes else []))]
         if self._rates is None or marks != self._marks:
-            lattice, capacity = state.lattice, state.fields["accessible_fraction"]
             self._marks = marks
             carried = self.retardation * flow[0] if flow else None
             medium = self.diffusivity_um2_per_s, capacity, lattice.voxel_um, lattice.blocked_z

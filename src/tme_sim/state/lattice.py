@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,3 +119,8 @@ class Lattice:
         r = self.refinement
         z, y, x = self.sites
         return np.asarray(voxels.reshape(z, r, y, r, x, r).mean(axis=(1, 3, 5)))
+
+    def on_voxels(self, sites: NDArray[Any]) -> NDArray[Any]:
+        """Each site's value in all its voxels: flat sites → (z, y, x) voxels."""
+        (z, y, x), r = self.sites, self.refinement
+        return np.broadcast_to(sites.reshape(z, 1, y, 1, x, 1), (z, r, y, r, x, r)).reshape(self.voxels)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tme_sim.numerics.elliptic import TOLERANCE, EllipticSolver
 from tme_sim.numerics.faces import CLOSED, Faces, NotSolvedError, Sides, face_conductances, hold_voxels
+from tme_sim.state.cells import is_alive
 from tme_sim.state.errors import ModelError
 from tme_sim.state.lattice import Lattice
 
@@ -85,13 +86,12 @@ class SteadyField:
 
 
 def live_cells(lattice: Lattice, populations: Mapping[str, Mapping[str, NDArray[Any]]], kinds: tuple[str, ...]) -> Reals:
-    """(z, y, x) per voxel, cells on the site that the voxel is part of."""
+    """(z, y, x) per voxel, live cells on the site that the voxel is part of."""
     count: Reals = np.zeros(lattice.n_sites)
     for kind in kinds:
-        count += np.bincount(populations[kind]["site"], minlength=lattice.n_sites)
-    (z, y, x), r = lattice.sites, lattice.refinement
-    on_voxels = np.broadcast_to(count.reshape(z, 1, y, 1, x, 1), (z, r, y, r, x, r))
-    return on_voxels.reshape(lattice.voxels)
+        site, alive = populations[kind]["site"], is_alive(populations[kind])
+        count += np.bincount(site if alive is None else site[alive], minlength=lattice.n_sites)
+    return lattice.on_voxels(count)
 
 
 def per_volume(lattice: Lattice, voxel: NDArray[np.int64], amount: NDArray[np.float64]) -> Reals:

@@ -11,6 +11,15 @@ FORMS = ("loaded", "released")
 PHAGOCYTES = ("neutrophils", "monocytes")
 """Kinds of blood cells that carry particles into the tissue, where they are populations of these names."""
 
+PHASES = ("cycling", "quiescent", "hypoxic", "necrotic", "apoptotic")
+"""What a tumour cell is at; its column `phase` holds the number."""
+
+DEAD = PHASES.index("necrotic")
+"""From this phase on a cell is dead: it takes space until it is cleared, and consumes nothing."""
+
+OCCUPANTS = ("macrophages", "tumor_cells")
+"""Kinds of cells that fill their site, one on each; others pass between them."""
+
 VARIABLES: dict[str, tuple[str, str]] = {
     "fields.nanoparticle": ("count", "free carriers in the interstitium (route, form, z, y, x)"),
     "fields.bound": ("count", "carriers bound to the extracellular matrix (route, form, z, y, x)"),
@@ -53,6 +62,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "body.NAME": ("count", "carriers in a parallel sink of the body (form)"),
     "traits.label_on_PLACE": ("1", "label on what is there, in labels of one particle (1)"),
     "traits.NAME": ("1", "label, free in blood or where it went; or what a mean over the body needs to know of the last step (1)"),
+    "traits.doubling_time_s": ("s", "time in which the tumour doubles its mass (1)"),
     "traits.plasma_sizes": ("1", "share of what is in plasma by class of size, from small to large (classes)"),
     "populations.gaps.voxel": ("1", "flat index of the wall voxel that holds the gap"),
     "populations.gaps.radius_um": ("um", "pore radius"),
@@ -67,6 +77,8 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "populations.arrested.voxel": ("1", "flat index of the wall voxel that the cell sits on"),
     "populations.arrested.kind": ("1", "0 a neutrophil, 1 a monocyte"),
     "populations.arrested.load": ("count", "carriers in a cell on the wall, not in the tissue yet (agent, form)"),
+    "populations.NAME.phase": ("1", "what the cell is at: 0 cycling, 1 quiescent, 2 hypoxic, 3 necrotic, 4 apoptotic"),
+    "populations.NAME.anoxic_s": ("s", "how long the cell has had too little oxygen to live"),
     "populations.NAME.site": ("1", "flat index of the site that the agent occupies"),
     "populations.NAME.cargo": ("count", "carriers in endosomes (agent, route, form)"),
     "populations.NAME.lysosome": ("count", "carriers in lysosomes (agent, route, form)"),
