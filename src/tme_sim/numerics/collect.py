@@ -49,8 +49,12 @@ def collect(
     scale = dt_s / (voxels.shape[1] * voxel_volume_um3)
     use_threads_for(sites.size * voxels.shape[1] * store.shape[0])
     shape = (order.size, store.shape[0])
-    taken: NDArray[Any] = np.zeros(shape, np.float64 if store.dtype.kind == "f" else np.int64)
-    _collect(store, sites, start, order, clearance, phi, voxels, scale, *key_words(key), taken)
+    in_order: NDArray[Any] = np.zeros(shape, np.float64 if store.dtype.kind == "f" else np.int64)
+    most = int(np.diff(start).max(initial=0))
+    # by site in the kernel: two passes through memory out of order cost less than steps through it out of order
+    _collect(store, sites, start, clearance[order], phi, voxels, scale, *key_words(key), most, in_order)
+    taken = np.empty_like(in_order)
+    taken[order] = in_order
     return taken
 
 
@@ -64,28 +68,19 @@ def _check(amount: NDArray[Any], clearance: NDArray[Any], phi: NDArray[Any], vox
         raise ValueError(f"footprint: must be (sites, voxels of a site) with indices between 0 and {phi.size - 1}")
 
 
-@kernel
-def _clearance_left(agents: Integers, clearance: Reals, left: Reals) -> float:
-    """Fills left[j] with the clearance of the agents from the j-th on and returns the total."""
-    total = 0.0
-    for j in range(agents.size - 1, -1, -1):
-        total += clearance[agents[j]]
-        left[j] = total
-    return total
-
-
 @parallel_kernel
 def _collect(
-    amount: NDArray[Any], sites: Integers, start: Integers, order: Integers,
+    amount: NDArray[Any], sites: Integers, start: Integers,
     clearance: Reals, phi: Reals, footprint: Integers, scale: float,
-    k0: np.uint64, k1: np.uint64, taken: NDArray[Any],
+    k0: np.uint64, k1: np.uint64, most: int, taken: NDArray[Any],
 ) -> None:  # fmt: skip
     for chunk in prange((sites.size + CHUNK - 1) // CHUNK):
+        left = np.empty(most)
         for site in sites[chunk * CHUNK : (chunk + 1) * CHUNK]:
-            agents = order[start[site] : start[site + 1]]
-            left = np.empty(agents.size)
-            total = _clearance_left(agents, clearance, left)
-            for voxel in footprint[site]:
+            first, end = start[site], start[site + 1]
+            total = _clearance_left(first, end, clearance, left)
+            for i in range(footprint.shape[1]):
+                voxel = footprint[site, i]
                 if phi[voxel] <= 0.0 or total <= 0.0:
                     continue
                 p = -np.expm1(-total * scale / phi[voxel])
@@ -94,18 +89,28 @@ def _collect(
                         stream = stream_of(k0, k1, c * amount.shape[1] + voxel)
                         gone = part(amount[c, voxel], p, bits(stream, 0))
                         amount[c, voxel] -= gone
-                        _give(gone, agents, clearance, left, stream, c, taken)
+                        _give(gone, first, end, clearance, left, stream, c, taken)
+
+
+@kernel
+def _clearance_left(first: int, end: int, clearance: Reals, left: Reals) -> float:
+    """Fills left[j] with the clearance of the site's agents from the j-th on and returns the total."""
+    total = 0.0
+    for j in range(end - first - 1, -1, -1):
+        total += clearance[first + j]
+        left[j] = total
+    return total
 
 
 @kernel
 def _give(
-    gone: Any, agents: Integers, clearance: Reals, left: Reals,
+    gone: Any, first: int, end: int, clearance: Reals, left: Reals,
     stream: np.uint64, component: int, taken: NDArray[Any],
 ) -> None:  # fmt: skip
     """Shares a voxel's loss among its agents in id order: of what is left, clearance / (clearance left)."""
-    for j in range(agents.size):
+    for j in range(end - first):
         if gone == 0:
             return
-        own = part(gone, clearance[agents[j]] / left[j] if left[j] > 0.0 else 0.0, bits(stream, j + 1))
-        taken[agents[j], component] += own
+        own = part(gone, clearance[first + j] / left[j] if left[j] > 0.0 else 0.0, bits(stream, j + 1))
+        taken[first + j, component] += own
         gone -= own
