@@ -124,6 +124,18 @@ def test_steps_after_the_first_allocate_nothing_of_the_size_of_a_field(what):
     assert peak - before < amount.nbytes / 8
 
 
+@pytest.mark.parametrize("integrator", ["explicit", "rkl2"])
+def test_what_is_not_a_number_stays_in_the_amounts_that_had_it(integrator):
+    rates = medium(False)
+    dt_s = 0.9 / leave_rate(rates).max()
+    for amount in (np.full(SHAPE, np.nan), np.ones(SHAPE)):
+        if integrator == "explicit":
+            step_continuum(amount, rates, dt_s, 9)
+        else:
+            integrate(amount, rates, 9 * dt_s)
+    assert np.isfinite(amount).all()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", ["real", "counts"])
 def test_nothing_drifts_over_a_hundred_thousand_steps(number):

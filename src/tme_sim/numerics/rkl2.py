@@ -161,6 +161,8 @@ class _Integrator:
                 rejected, allowed = rejected + 1, max(tau / 2, shortest)
                 continue
             total = float(self.amount.sum())
+            if not np.isfinite(total):
+                _scratch.cache_clear()  # 0 times what is left there would not be 0
             error += sum_of(form.error, *self.samples, self.change) / total if total > 0.0 else 0.0
             np.add(self.amount, self.change, out=self.amount)
             steps, left = steps + 1, left + lost

@@ -126,6 +126,7 @@ def _sweep_slab(
             if not start <= z < end:
                 continue
             if z == start:
+                free[step, (z + 2) % 3] = 0.0  # below plane 0 is nothing, not what an earlier call left
                 for k in range(max(0, z - 1), z + 1):
                     _enter(k, _leave(k, _plane(planes, k, z0, z1, borders), z0 <= k < z1, out), w[k], free[step, k % 3], row)
             here, ahead = _plane(planes, z, z0, z1, borders), z + 1
@@ -224,6 +225,7 @@ def _blend(
     u, w = up.reshape((3, -1)), per_capacity.reshape((nz, -1))
     for slab in prange(slabs):
         z0, z1 = slab * nz // slabs, (slab + 1) * nz // slabs
+        free[slab, 0, (z0 + 2) % 3] = 0.0
         for z in range(max(0, z0 - 1), z0 + 1):
             _enter(z, of[z], w[z], free[slab, 0, z % 3], row)
         for z in range(z0, z1):
