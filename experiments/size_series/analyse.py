@@ -21,14 +21,14 @@ def quantities(arms):
         found[f"{arm}.gap_permeability_cm_per_s"] = [1e-4 * p["gap"] for p in by_route]
         if (folders[0].folder / "fields.zarr").exists():
             found[f"{arm}.depth_um"] = [mean_distance_um(run) for run in folders]
-    depth = np.array([found[f"leaky_{size}.depth_um"] for size in DEPTHS])
-    found["leaky.depth_falls_with_size"] = (np.diff(depth, axis=0) < 0).all(axis=0).astype(float)
+    depth = np.array([found[f"fine3_{size}.depth_um"] for size in DEPTHS])
+    found["depth_falls_with_size"] = (np.diff(depth, axis=0) < 0).all(axis=0).astype(float)
     return found
 
 
 def null_model(values):
     """Three depths in any order: one of six falls."""
-    return {"leaky.depth_falls_with_size": [1, 0, 0, 0, 0, 0]}
+    return {"depth_falls_with_size": [1, 0, 0, 0, 0, 0]}
 
 
 def mean_distance_um(run):
@@ -57,7 +57,7 @@ def figure(values, path):
     left.set(xlabel="diameter (nm)", ylabel="permeability (cm/s)", yscale="log", ylim=(1e-11, 1e-6))
     left.legend(frameon=False, fontsize=8)
     for arm, colour, marker, label in (
-        ("leaky", "#000000", "o", 15),
+        ("fine1", "#000000", "o", 15),
         ("fine2", "#56b4e9", "s", 7.5),
         ("fine3", "#009e73", "^", 5),
     ):

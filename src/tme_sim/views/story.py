@@ -19,6 +19,7 @@ _TISSUES = {"vascular_tree": "a generated vessel network", "from_image": "vessel
 _PROCESSES = {
     "circulation": "clearance from blood by liver, spleen and other organs",
     "gaps": "entry through gaps in the vessel wall",
+    "bursts": "gaps that burst open for a while",
     "transcytosis": "transport through endothelial cells (transcytosis)",
     "transport": "diffusion through the tissue",
     "binding": "binding to the matrix",
