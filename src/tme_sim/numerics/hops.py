@@ -118,15 +118,18 @@ def _scatter_slab(
 ) -> float:  # fmt: skip
     nz, ny, nx = amount.shape
     u, d, w, to = up.reshape((3, -1)), down.reshape((3, -1)), per_capacity.reshape(-1), change.reshape(-1)
-    row, plane, faces, highest = nx + 2, (nx + 2) * (ny + 2), np.empty(6, np.int64), 0.0
+    row, plane, highest = nx + 2, (nx + 2) * (ny + 2), 0.0
+    filled, faces = np.empty(nx, np.int64), np.empty(6, np.int64)
     away = (-plane, plane, -row, row, -1, 1)
     for z in range(slab * thick, min((slab + 1) * thick, nz)):
         for y in range(ny):
             first, first_to = (z * ny + y) * nx, (z + 1) * plane + (y + 1) * row + 1
-            for x in range(nx):
+            held = 0
+            for x in range(nx):  # first whom it concerns, without a branch that nobody can foresee
+                filled[held] = x
+                held += 1 if amount[z, y, x] > 0 else 0
+            for x in filled[:held]:
                 n = np.int64(amount[z, y, x])
-                if n <= 0:
-                    continue
                 i, here = first + x, first_to + x
                 chance = _chances(i, i + ny * nx, nx, u, d, dt * w[i])
                 if is_open:
