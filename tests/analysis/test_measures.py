@@ -9,6 +9,7 @@ from tme_sim.analysis.measures import (
     blood_in_tumor,
     hypoxic_fraction,
     penetration_half_distance_um,
+    phagocyte_traffic,
     plasma_half_life_h,
     summarise,
     tissue_carriers,
@@ -184,3 +185,16 @@ def test_a_cells_cargo_lies_in_all_voxels_of_its_site(make_state, add_cells):
     assert carriers.sum() == 29
     assert (carriers[:, :, 2:] == 3).all()
     assert carriers[0, 0, 0] == 5
+
+
+def test_phagocytes_that_came_in_are_told_per_gram_and_day_with_what_each_brought(make_state):
+    """On patches that count 3 and 11 times: 2·3 + 5·11 cells in half a day and half a gram, with 610 particles."""
+    patches = (Patch("rim", 0, 1, 3), Patch("core", 1, 1, 11))
+    state = make_state((2, 1, 1), patches=patches, walls=([0, 1], [1.0, 1.0]))
+    series = [{"time_s": 0.0}, {"time_s": 43200.0}]
+    without = {"phagocyte_entries_per_g_per_day": None, "phagocyte_mean_load": None}
+    assert phagocyte_traffic(state, 0.5, series, 0.0) == without
+    state.vessels.arrays["crossings"] = np.array([[2, 0], [0, 5]])
+    found = phagocyte_traffic(state, 0.5, series, 610.0)
+    assert found == {"phagocyte_entries_per_g_per_day": 61 * 4, "phagocyte_mean_load": 10}
+    assert phagocyte_traffic(state, 0.5, [], 0.0)["phagocyte_entries_per_g_per_day"] is None

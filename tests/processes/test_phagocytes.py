@@ -196,11 +196,18 @@ def test_a_cell_brings_a_share_of_the_pool_and_its_copies_pay_for_it(flat_wall, 
 
 
 def test_more_cells_than_blood_has_bring_no_more_than_it_holds(flat_wall):
+    voxel = np.full(500, PLANE**2)
     state = flat_wall(phagocytes(), "stochastic", copies=10)
     pool = np.array([1007, 3])
-    loads = draw_loads(pool, 100.0, state.lattice, np.full(500, PLANE**2), stream_key(1, "load"))
+    loads = draw_loads(pool, 100.0, state.lattice, voxel, stream_key(1, "load"))
     assert loads.sum(axis=0).tolist() == [100, 0]
     assert pool.tolist() == [7, 3]
+    for copies in range(1, 200):
+        lattice = flat_wall(phagocytes(), copies=copies).lattice
+        amounts = np.array([0.1, 1 / 3])
+        loads = draw_loads(amounts, 1.0, lattice, voxel, stream_key(1, "load"))
+        assert copies * loads.sum(axis=0) == pytest.approx([0.1, 1 / 3])
+        assert (amounts >= 0).all()
 
 
 def busy(**more):
