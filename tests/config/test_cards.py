@@ -134,7 +134,6 @@ def test_every_agent_but_the_default_says_its_usual_dose() -> None:
         ("micelle_65nm", 65),
         ("peg_liposome", 100),
         ("liposome_doxorubicin", 85),
-        ("onm_100", 30),
         ("macrin", 20),
     ],
 )
@@ -152,6 +151,9 @@ def test_stealth_particles_stay_in_mice_as_long_as_their_size_says(particle: str
         ("aguix", "human", 1.0, 0.5),
         ("liposome_in111", "human", of_size_h(100) * (70 / 0.025) ** 0.25, 0.01),  # P11, times scaled with (body mass)^(1/4)
         ("albumin_cu64", "mouse", 30.0, 0.01),
+        ("mm_302", "human", of_size_h(100) * (70 / 0.025) ** 0.25, 0.01),
+        ("onm_100", "human", of_size_h(30) * (70 / 0.025) ** 0.25, 0.01),
+        ("cpc634_zr89", "human", 3.56 / 0.0156 * log(2), 0.01),  # S74
     ],
 )
 def test_half_lives_are_those_that_the_card_cites(particle: str, body: str, hours: float, within: float) -> None:
