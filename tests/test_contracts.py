@@ -26,6 +26,7 @@ def filled(request, configure):
     fast = ["nanoparticle.uptake.macrophages.degradation=1/h", "nanoparticle.uptake.macrophages.maturation=10/h"]
     fast += [f"processes.phagocytes.{kind}.arrest=2um/s" for kind in PHAGOCYTES]
     fast += [f"processes.phagocytes.{kind}.crossing=2/h" for kind in PHAGOCYTES]
+    fast += ["tissue.doubling_time=3h", "processes.cell_death.apoptosis=0.3/h"]
     config = configure(EVERYTHING, f"number={request.param}", "protocol.dose=1e13particles", "seed=5", *fast)
     start = build(config)
     simulation = Simulation(start.state, start.processes, [], config.step_s, config.seed)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from tme_sim.analysis.drug_measures import drug_measures
 from tme_sim.analysis.profiles import Tissue, holds_vessel, profile
+from tme_sim.state.cells import is_alive
 from tme_sim.state.ledger import GONE, lattice_amounts, whole_body
 from tme_sim.state.state import State
 from tme_sim.state.variables import FORMS, PHAGOCYTES, ROUTES
@@ -25,7 +26,12 @@ Number = float | int | None
 def summarise(
     state: State, tumor_mass_g: float, series: Sequence[Mapping[str, Any]], drug_g_per_particle: float
 ) -> dict[str, Number]:
-    """The measures of the last state; null where no process gives them. Fractions are of all that is on the lattice."""
+    """The measures of the last state; null where no process gives them. Fractions are of all that is on the lattice.
+
+    tumor_mass_g: at the start. Where it grows, %ID/g, SUV and what else is told per gram are of its mass now.
+    """
+    growth = growth_factor(state, series)
+    tumor_mass_g *= growth
     amounts = {name: _whole_tumor(patches, state) for name, patches in lattice_amounts(state).items()}
     total = sum(amounts.values(), np.zeros((len(ROUTES), len(FORMS))))
     everything = float(total.sum())
@@ -33,7 +39,7 @@ def summarise(
     extracellular = _sum(amounts, EXTRACELLULAR)
     cells = [name for name in amounts if name in state.populations]
     intracellular = _sum(amounts, cells)
-    blood = blood_in_tumor(state, tumor_mass_g)
+    blood = growth * blood_in_tumor(state, tumor_mass_g)
     found: dict[str, Number] = {
         "injected": injected,
         "tumor_percent_id": _percent(everything, injected),
@@ -53,7 +59,7 @@ def summarise(
         "released_fraction": _ratio(float(total[:, FORMS.index("released")].sum()), everything),
         "drug_released_in_tumor_ug": float(total[:, FORMS.index("released")].sum()) * drug_g_per_particle * 1e6,
         "hypoxic_fraction": hypoxic_fraction(state),
-        "dead_fraction": None,
+        "dead_fraction": dead_fraction(state),
         "penetration_half_distance_um": penetration_half_distance_um(state),
         "tumor_mass_g": tumor_mass_g,
         "tumor_percent_id_per_g_patch_sd": patch_sd(state, tumor_mass_g),
@@ -99,6 +105,17 @@ def patch_sd(state: State, tumor_mass_g: float) -> Number:
     return float(np.sqrt(np.sum(share * (level - np.sum(share * level)) ** 2)))
 
 
+def growth_factor(state: State, series: Sequence[Mapping[str, Any]]) -> float:
+    """The tumour's mass now over that at the start, 2^(t/T_d) at the last time of the series; 1 where no process lets it grow.
+
+    The lattice and its copies stand for the tissue of the start and what it has grown into.
+    """
+    doubling_time_s = state.body.traits.get("doubling_time_s")
+    if doubling_time_s is None:
+        return 1.0
+    return float(2 ** (max((row["time_s"] for row in series), default=0.0) / doubling_time_s.item()))
+
+
 def hypoxic_fraction(state: State) -> Number:
     """Share of the whole tumour's live cells whose site has less than `HYPOXIC_MMHG` of oxygen; null without oxygen or cells."""
     if "oxygen_mmHg" not in state.fields:
@@ -108,11 +125,22 @@ def hypoxic_fraction(state: State) -> Number:
     low = all_cells = 0.0
     for population in state.populations.values():
         if "site" in population:
-            site = population["site"]
+            site = population["site"][is_alive(population)]
             weight = lattice.copies[lattice.patch_of_site(site)]
             low += float(np.sum(weight * hypoxic[site]))
             all_cells += float(weight.sum())
     return _ratio(low, all_cells)
+
+
+def dead_fraction(state: State) -> Number:
+    """Share of the whole tumour's tumour cells that are dead and not cleared yet; null where no process lets them die."""
+    dead = all_cells = 0.0
+    for population in state.populations.values():
+        if "phase" in population:
+            weight = state.lattice.copies[state.lattice.patch_of_site(population["site"])]
+            dead += float(np.sum(weight * ~is_alive(population)))
+            all_cells += float(weight.sum())
+    return _ratio(dead, all_cells)
 
 
 def perfused_fraction(state: State) -> Number:

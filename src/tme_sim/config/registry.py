@@ -18,6 +18,8 @@ KINDS: dict[str, dict[str, str]] = {
         "interstitial_flow": "tme_sim.processes.interstitial_flow:InterstitialFlow",
         "oxygen": "tme_sim.processes.oxygen:Oxygen",
         "acidity": "tme_sim.processes.acidity:Acidity",
+        "cell_cycle": "tme_sim.processes.cell_cycle:CellCycle",
+        "cell_death": "tme_sim.processes.cell_death:CellDeath",
         "gaps": "tme_sim.processes.gaps:Gaps",
         "bursts": "tme_sim.processes.bursts:Bursts",
         "transcytosis": "tme_sim.processes.transcytosis:Transcytosis",

@@ -13,6 +13,7 @@ from tme_sim.numerics.collect import collect
 from tme_sim.numerics.turnover import Rates, turn_over
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state import substance
+from tme_sim.state.cells import is_alive
 from tme_sim.state.drug import release_in_cells
 from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import given
@@ -40,17 +41,20 @@ class Uptake(Process):
     """dN/dt = CL (C/φ)(1 − N/N_max) − k_exo N − k_mat N per cell, C/φ averaged over the cell's footprint.
 
     The clearance is per cell, so the result does not depend on how finely the site is meshed. Cells of all kinds on a site
-    compete for the same particles. With `drug` in the run, what a degraded particle still held is free in its cell.
+    compete for the same particles; the dead take up none. With `drug` in the run, what a degraded particle still held is free in
+    its cell.
     """
 
     uptake: Mapping[str, substance.Uptake] = given("nanoparticle.uptake")
     kinds: tuple[str, ...] = given("carrying_kinds")
+    phased: tuple[str, ...] = given("phased_kinds", default=())
     drug_amol: float | None = given("drug_per_particle_amol", default=None)
     _static: Static | None = field(default=None, init=False, repr=False)
 
     @property
     def reads(self) -> frozenset[str]:
-        return frozenset({"fields.accessible_fraction"} | {f"populations.{kind}.site" for kind in self.kinds})
+        cells = {f"populations.{kind}.site" for kind in self.kinds} | {f"populations.{kind}.phase" for kind in self.phased}
+        return frozenset({"fields.accessible_fraction"} | cells)
 
     @property
     def writes(self) -> frozenset[str]:
@@ -94,7 +98,7 @@ class Uptake(Process):
             tally += decayed.reshape(tally.shape)
             if self.drug_amol is not None:
                 release_in_cells(lattice, state.fields, state.drug, site, freed)
-            clearance.append(card.clearance_um3_per_s * np.clip(1 - held / card.saturation, 0, 1))
+            clearance.append(card.clearance_um3_per_s * np.clip(1 - held / card.saturation, 0, 1) * is_alive(population))
             sites.append(site)
         if sites:
             site = np.concatenate(sites)

@@ -53,9 +53,9 @@ def give_phases(cells: Population) -> None:
     cells.columns.setdefault("phase", np.zeros(len(cells), np.int8))
 
 
-def is_alive(cells: Columns) -> Bools | None:
-    """(cells,) who lives; None for a kind without phases, all of which live."""
-    return cells["phase"] < DEAD if "phase" in cells else None
+def is_alive(cells: Columns) -> Bools:
+    """(cells,) who lives; of a kind without phases all do."""
+    return np.asarray(cells["phase"] < DEAD) if "phase" in cells else np.ones(len(cells["site"]), bool)
 
 
 def occupied_sites(lattice: Lattice, populations: Mapping[str, Columns]) -> Bools:

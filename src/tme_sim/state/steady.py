@@ -89,8 +89,7 @@ def live_cells(lattice: Lattice, populations: Mapping[str, Mapping[str, NDArray[
     """(z, y, x) per voxel, live cells on the site that the voxel is part of."""
     count: Reals = np.zeros(lattice.n_sites)
     for kind in kinds:
-        site, alive = populations[kind]["site"], is_alive(populations[kind])
-        count += np.bincount(site if alive is None else site[alive], minlength=lattice.n_sites)
+        count += np.bincount(populations[kind]["site"][is_alive(populations[kind])], minlength=lattice.n_sites)
     return lattice.on_voxels(count)
 
 

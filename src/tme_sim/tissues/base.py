@@ -55,6 +55,9 @@ class Tissue(ABC):
 
     tumor_mass_g: float = parameter("mass of the whole tumour that the lattice is a part of", above=0)
     density_g_per_mL: float = parameter("density of the tissue", above=0.5, below=2)
+    doubling_time_s: float | None = parameter(
+        "time in which the tumour doubles its mass; null: not known, and none of its cells divides", default=None, above=0
+    )
     matrix: Matrix = parameter("extracellular matrix")
     site_um: float = given("lattice.site_um")
     refinement: int = given("lattice.refinement")
