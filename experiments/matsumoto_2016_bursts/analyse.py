@@ -57,7 +57,7 @@ def outward_share(run):
 
 
 def figure(values, path):
-    """Left: what came in by then, one line a replicate. Right: the plane of the busiest burst, particles over distance."""
+    """Left: what came in by then, one line a replicate. Right: the plane of the busiest burst at its height."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
@@ -65,11 +65,13 @@ def figure(values, path):
     runs = {arm: [RunFolder(folder) for folder in rows["folder"]] for arm, rows in table.groupby("arm")}
     canvas = Figure(figsize=(9.2, 3.7), layout="constrained")
     left, right = canvas.subplots(1, 2, width_ratios=[1.2, 1])
-    for arm, colour in (("jet_30", "#56b4e9"), ("jet_70", "#0072b2"), ("diffusion_30", "#e69f00"), ("diffusion_70", "#d55e00")):
+    lines = {"jet_70": "#0072b2", "jet_30": "#111111", "diffusion_30": "#e69f00", "diffusion_70": "#d55e00"}
+    for arm, colour in lines.items():
         for i, run in enumerate(runs[arm]):
             series = run.series
             gap = series[(series["quantity"] == "entered") & (series["route"] == "gap")].groupby("time_s")["value"].sum()
-            left.plot(gap.index / 3600, np.maximum(gap, 0.1), color=colour, linewidth=1.2, label=label(arm) if i == 0 else None)
+            style = {"color": colour, "linestyle": ":" if arm == "jet_30" else "-", "label": label(arm) if i == 0 else None}
+            left.plot(gap.index / 3600, np.maximum(gap, 0.1), linewidth=1.4, **style)
     left.set(xlabel="time (h)", ylabel="particles that came in through bursts", yscale="log")
     left.legend(frameon=False, fontsize=8)
     draw_plume(canvas, right, runs["jet_70"])
@@ -83,18 +85,24 @@ def label(arm):
 
 
 def draw_plume(canvas, axes, runs):
-    """The plane through the burst that let most particles out, in the run where it did."""
-    run = max(runs, key=lambda one: one.agents("gaps")["entered"].max())
-    gaps, fields = run.agents("gaps"), run.fields.isel(time=-1)
-    amount = np.asarray(fields["nanoparticle"].sum(("route", "form")))
-    places = np.stack(np.unravel_index(gaps["voxel"].to_numpy(), amount.shape), axis=1)
-    spacing = float(run.fields.attrs["spacing_um"])
-    plane = places[int(gaps["entered"].argmax()), 0]
+    """The plane through the open burst that has most particles beside it, of all that were recorded."""
+    amount, voxel, time_s, spacing = max((found for run in runs for found in plumes(run)), key=lambda found: found[0].max())
+    plane, y, x = np.unravel_index(voxel, amount.shape)
     box = (0, amount.shape[2] * spacing, 0, amount.shape[1] * spacing)
-    shown = np.log10(np.maximum(amount[plane], 1e-3))
+    shown = np.log10(np.maximum(amount[plane], 1e-2))
     image = axes.imshow(shown, origin="lower", extent=box, cmap="cividis", interpolation="none")
     canvas.colorbar(image, ax=axes, label="log10 particles per voxel")
-    here = places[(places[:, 0] == plane) & (gaps["opened"].to_numpy() > 0)]
-    axes.plot((here[:, 2] + 0.5) * spacing, (here[:, 1] + 0.5) * spacing, "rx", markersize=7)
-    axes.set(xlabel="x (µm)", ylabel="y (µm)", title="70 nm at the end; crosses: burst sites that opened")
+    axes.plot((x + 0.5) * spacing, (y + 0.5) * spacing, "rx", markersize=7)
+    axes.set(xlabel="x (µm)", ylabel="y (µm)", title=f"70 nm after {time_s / 3600:g} h; the cross: an open burst")
     axes.title.set_fontsize(8)
+
+
+def plumes(run):
+    """Recorded times at which a burst is open: particles (z, y, x), the fullest burst's voxel, the time, and the voxels' edge."""
+    fields = run.fields
+    for time_s in fields["time"].values[1:]:
+        gaps = run.agents("gaps", float(time_s))
+        voxel = gaps["voxel"][gaps["open"] > 0].to_numpy()
+        if len(voxel):
+            amount = np.asarray(fields["nanoparticle"].sel(time=time_s).sum(("route", "form")))
+            yield amount, voxel[amount.ravel()[voxel].argmax()], float(time_s), float(fields.attrs["spacing_um"])
