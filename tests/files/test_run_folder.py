@@ -62,8 +62,8 @@ def test_agents_come_at_recorded_times_only(run: RunFolder) -> None:
     assert len(run.agents("macrophages", 0.0)) == len(run.agents("macrophages")) > 0
     with pytest.raises(InputError, match=r"time 60 s: was not recorded; recorded are 0 h, 0\.5 h, 1 h"):
         run.agents("macrophages", 60.0)
-    with pytest.raises(InputError, match="agents neutrophils: this run recorded gaps, macrophages, tumor_cells"):
-        run.agents("neutrophils")
+    with pytest.raises(InputError, match="agents platelets: this run recorded arrested, gaps, macrophages, monocytes"):
+        run.agents("platelets")
 
 
 def test_frames_are_found_by_time(run: RunFolder) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
@@ -72,11 +73,12 @@ def _refuse_unsupported(loaded: Loaded) -> None:
 def _closing(outcome: runner.Outcome) -> None:
     """Where the particles are, by route, and what to do next."""
     console = Console(highlight=False, markup=False, emoji=False)
-    table = Table(title="Where the particles are (whole tumour, whole body)", title_justify="left")
-    table.add_column("compartment")
+    told = "Where the particles are (whole tumour, whole body)"
+    table = Table(title=told, title_justify="left", box=box.SIMPLE_HEAD, padding=0)  # all routes within 80 columns
+    table.add_column("compartment", no_wrap=True)
     shown = [route for route in ROUTES if any((row.get(route) or 0) > 0 for row in outcome.where)] or list(ROUTES[1:3])
     for column in (*[f"by {route}" for route in shown], "total", "% of dose"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for row in outcome.where:
         total = row.get("total", sum(row[route] or 0 for route in ROUTES))
         percent = row["percent_id"]
