@@ -42,6 +42,7 @@ PROVIDERS = {
     "fields.nanoparticle": "gaps or transcytosis",
     "fields.oxygen_mmHg": "oxygen",
     "fields.pH": "acidity",
+    "fields.temperature_C": "heat",
     "populations.neutrophils": "phagocytes",
     "fields.interstitial_velocity_um_per_s": "interstitial_flow",
 }

@@ -24,6 +24,7 @@ from tme_sim.state.substance import (
     diameter_in_blood_um,
     drug_per_particle_amol,
     interstitial_diffusivity_um2_per_s,
+    particle_mass_g,
 )
 from tme_sim.state.variables import PHAGOCYTES
 
@@ -69,6 +70,10 @@ class Context:
             "gap_length_um": self._gap_length,
             "carrier_integrator": lambda: self.config.integrator,
             "has_interstitial_flow": lambda: self._enabled("interstitial_flow") is not None,
+            "has_acidity": lambda: self._enabled("acidity") is not None,
+            "has_heat": lambda: self._enabled("heat") is not None,
+            "heat_pulse_times_s": self._pulse_times,
+            "iron_per_particle_g": self._iron_per_particle,
             "has_perfusion": lambda: self._enabled("perfusion") is not None,
             "filtration": self._filtration,
             "small_molecule": self._small_molecule,
@@ -163,6 +168,19 @@ class Context:
             float(section.values["edge_pressure_mmHg"]),
             sphere_radius_um(self("tissue.tumor_mass_g"), self("tissue.density_g_per_mL")),
         )
+
+    def _pulse_times(self) -> tuple[float, ...]:
+        """Start and duration of every pulse of heat."""
+        section = self._enabled("heat")
+        return () if section is None else tuple(time for p in section.values["pulses"] for time in (p.start_s, p.duration_s))
+
+    def _iron_per_particle(self) -> float:
+        """Mass of iron in a particle where it is heated by it; else 0."""
+        section = self._enabled("heat")
+        if section is None or section.values["magnetic"] is None:
+            return 0.0
+        self.read |= {f"nanoparticle.{key}" for key in (*MASS_KEYS, "iron_fraction")}
+        return particle_mass_g(self.config.nanoparticle) * self.config.nanoparticle.iron_fraction
 
     def _small_molecule(self) -> SmallMolecule:
         self.read.add("drug.transport")

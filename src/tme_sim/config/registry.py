@@ -18,6 +18,7 @@ KINDS: dict[str, dict[str, str]] = {
         "interstitial_flow": "tme_sim.processes.interstitial_flow:InterstitialFlow",
         "oxygen": "tme_sim.processes.oxygen:Oxygen",
         "acidity": "tme_sim.processes.acidity:Acidity",
+        "heat": "tme_sim.processes.heat:Heat",
         "cell_cycle": "tme_sim.processes.cell_cycle:CellCycle",
         "cell_death": "tme_sim.processes.cell_death:CellDeath",
         "gaps": "tme_sim.processes.gaps:Gaps",

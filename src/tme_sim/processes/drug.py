@@ -24,7 +24,7 @@ from tme_sim.state.vessels import VesselGraph
 Reals = NDArray[np.float64]
 
 IN_PLASMA = 0
-"""Of what waits to be taken up by the body, what was released in plasma; the rest was released in its organs."""
+"""Of what waits to be taken up by the body, what was released in plasma at large; the rest in its organs or in heated vessels."""
 TOLERANCE, SETTLED, MOST_ROUNDS = 1e-6, 1e-5, 200
 """Of the residual in the tissue, and of the change from round to round at which blood and tissue agree: far below what the mesh
 costs. What passes between them adds up in any case."""
@@ -93,7 +93,7 @@ class Drug(Process):
     def writes(self) -> frozenset[str]:
         fields = ("drug_mM", "drug_bound_amol", "drug_in_cells_amol", "drug_source_amol", "drug_source_in_cells_amol")
         body = ("waiting_amol", "body_amol", "cleared_amol", "washed_out_amol")
-        blood = {"vessels.segment_drug_mM"} if self.with_flow else set()
+        blood = {"vessels.segment_drug_mM", "vessels.segment_source_amol"} if self.with_flow else set()
         return frozenset(blood | {f"fields.{name}" for name in fields} | {f"drug.{name}" for name in body})
 
     def prepare(self, state: State, random: Callable[[str], np.random.Generator]) -> None:
@@ -112,7 +112,8 @@ class Drug(Process):
                 raise InputError("processes.drug", None, "needs vessels as a graph beside perfusion")
             self._graph = state.vessels.graph
             self._segment = nearest_segment(self._graph, state.vessels.voxel, state.lattice)
-            state.vessels.arrays["segment_drug_mM"] = np.zeros(len(self._graph.segments))
+            for name in ("segment_drug_mM", "segment_source_amol"):
+                state.vessels.arrays[name] = np.zeros(len(self._graph.segments))
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         if dt_s == 0:
@@ -125,14 +126,14 @@ class Drug(Process):
         per_plasma = self._of_plasma(state, balance, blood)
         before = float(state.drug["body_amol"][0]) * self._unbound_per_um3(state)
         start = np.maximum(fields["drug_mM"] - before * per_plasma.free, 0.0)
-        released = float(state.drug["waiting_amol"][IN_PLASMA]) / (dt_s * state.plasma_volume_um3)
-        own = self._solved(state, balance, blood, start, 0.0, released)
+        own = self._solved(state, balance, blood, start, 0.0, self._released(state, blood, dt_s))
         washed, drawn = self._to_plasma(lattice, balance, own), -self._to_plasma(lattice, balance, per_plasma)
         plasma = self._advance_body(state, washed, drawn, dt_s)
         state.drug["washed_out_amol"][...] += dt_s * (washed - plasma * drawn)
         fields["drug_mM"][...] = own.free + plasma * per_plasma.free
         if blood is not None:
             state.vessels["segment_drug_mM"][...] = own.mean + plasma * per_plasma.mean
+            state.vessels["segment_source_amol"][...] = 0.0
         self._settle(state, balance.taken * fields["drug_mM"] * lattice.voxel_um3 * dt_s, by_cells)
 
     def _blood(self, state: StateView) -> Blood | None:
@@ -146,19 +147,26 @@ class Drug(Process):
         clears = card.wall_permeability_um_per_s * vessels["surface_um2"] * vessels["perfused"]
         return Blood.running(self._graph, flow, hematocrit, card.unbound_in_plasma, vessels["voxel"], self._segment, clears)
 
+    def _released(self, state: StateView, blood: Blood | None, dt_s: float) -> Reals:
+        """(segments,) amount per second that carriers release in each: as in all plasma, and where it is heated; (0,) at rest."""
+        if blood is None:
+            return np.empty(0)
+        at_large = float(state.drug["waiting_amol"][IN_PLASMA]) / state.plasma_volume_um3
+        return np.asarray((at_large * blood.plasma_um3 + state.vessels["segment_source_amol"]) / dt_s)
+
     def _of_plasma(self, state: StateView, balance: Balance, blood: Blood | None) -> Solution:
         """What an unbound concentration of 1 in the body's plasma adds; the same until flow, vessels or cells change."""
         given = [balance.sink, balance.wall] + ([] if blood is None else [blood.course.flow])
         if self._last is None or not all(map(np.array_equal, self._last[0], given)):
             share = np.divide(balance.wall, balance.sink, out=np.zeros_like(balance.sink), where=balance.sink > 0)
             alone = replace(balance, source=np.zeros_like(balance.source))
-            self._last = given, self._solved(state, alone, blood, share, 1.0, 0.0)
+            self._last = given, self._solved(state, alone, blood, share, 1.0, np.zeros_like(self._released(state, blood, 1.0)))
         return self._last[1]
 
     def _solved(
-        self, state: StateView, balance: Balance, blood: Blood | None, free: Reals, inlet: float, released: float
+        self, state: StateView, balance: Balance, blood: Blood | None, free: Reals, inlet: float, released: Reals
     ) -> Solution:
-        """Tissue in balance with the blood that enters with `inlet` and where `released` per plasma and second comes in."""
+        """Tissue in balance with blood that enters with `inlet` and where `released` per second comes in along each segment."""
         assert self._steady is not None
         steady, sink = self._steady, balance.sink
         if blood is None:

@@ -1,69 +1,267 @@
-"""Release: a carrier gives up its whole payload with a first-order probability, wherever it is (model section 6)."""
+"""Release: a carrier gives up its whole payload with a first-order probability (model section 6)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import logsumexp
 
 from tme_sim.numerics.convert import convert
+from tme_sim.numerics.random import Key, stream_key
+from tme_sim.numerics.vessel_solute import advect, course
 from tme_sim.processes.base import Process, StateView, Streams
-from tme_sim.state import substance
 from tme_sim.state.drug import release_in_cells, release_on_voxels
-from tme_sim.state.parameters import given
+from tme_sim.state.errors import InputError
+from tme_sim.state.lattice import Lattice
+from tme_sim.state.parameters import given, parameter
+from tme_sim.state.release import BODY_C
+from tme_sim.state.release import Release as Card
+from tme_sim.state.reporter import put_in_body, put_in_cells, put_on_voxels
+from tme_sim.state.state import State
 from tme_sim.state.variables import FORMS
+from tme_sim.state.vessels import VesselGraph
+
+Reals = NDArray[np.float64]
+Rates = tuple[Reals, Reals]
+"""Loaded → released and back, per second, of one or of every place."""
+
+LOADED = FORMS.index("loaded")
+DOSES, SEEN = "plasma_doses", "injected_before_release"
 
 
 @dataclass(kw_only=True, eq=False)
 class Release(Process):
-    """Loaded → released at the rate of the place: blood and organs, interstitium and matrix, endosome, lysosome.
+    """Loaded → released at the rate of the place, passive + acid + heat + enzyme; back only where acid's switch is not latched.
 
-    With `drug` in the run, what a carrier held is handed over to it: to the voxel outside cells, to the cell, or to plasma.
+    Acid counts in endosomes, lysosomes and outside cells (the field of `acidity`, else tissue_pH), heat everywhere on the lattice
+    (the field of `heat`, else 37 °C), the enzyme outside cells. Both chances of a step are exact for constant rates.
+
+    In blood the passive rate follows the age of the dose, counted from its start. Of repeated doses the share of each in plasma
+    is followed: clearance takes from all alike, release from each at the rate of its age. In organs release is as in plasma.
+
+    Carriers in blood pass the heated vessels: along each segment d(Q c_L)/dx = −A k(T) c_L from plasma's concentration, exact
+    for its length; plasma at large loses what all copies release, and stays at the passive rate else. Without `perfusion` it is
+    not known what passes, and blood is taken as not heated.
+
+    With `drug` in the run, what a carrier held is handed over to it: to the voxel outside cells, to the cell, to plasma, or to
+    the blood of the segment. A reporter stays where it was released.
     """
 
-    release: substance.Release = given("nanoparticle.release")
+    tissue_pH: float = parameter("pH outside cells where `acidity` does not compute it", default=6.8, above=4, below=9)
+    blood_pH: float = parameter("pH in blood and in transit through endothelium", default=7.4, above=6, below=8)
+    endosome_pH: float = parameter("pH in endosomes", default=5.5, above=3, below=8)
+    lysosome_pH: float = parameter("pH in lysosomes", default=5.0, above=3, below=8)
+    enzyme: float = parameter("level outside cells of the enzyme that sets the payload free", default=1.0, at_least=0)
+    release: Card = given("nanoparticle.release")
     kinds: tuple[str, ...] = given("carrying_kinds")
     pools: tuple[str, ...] = given("carrier_pools")
     drug_amol: float | None = given("drug_per_particle_amol", default=None)
+    dose_times_s: tuple[float, ...] = given("protocol.times_s", default=(0.0,))
+    pulse_times_s: tuple[float, ...] = given("heat_pulse_times_s", default=())
+    with_pH: bool = given("has_acidity", default=False)
+    with_heat: bool = given("has_heat", default=False)
+    with_flow: bool = given("has_perfusion", default=False)
+    _graph: VesselGraph | None = field(default=None, init=False, repr=False)
+    _middle: NDArray[np.int64] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        acid = self.release.acid
+        if acid is not None and not acid.latched and (self.drug_amol is not None or self.release.reporter is not None):
+            told = "must be true where drug or reporter is followed: what came out does not go back into the carrier"
+            raise InputError("nanoparticle.release.acid.latched", "false", told)
+        interval_s = self.interval_s or 0.0
+        if self._in_heat and interval_s and any(abs(time_s / interval_s % 1) > 1e-9 for time_s in self.pulse_times_s):
+            told = "must divide the start and the duration of every pulse of heat, which would be missed in part"
+            raise InputError("processes.release.interval", f"{interval_s:g} s", told)
 
     @property
     def reads(self) -> frozenset[str]:
-        return frozenset() if self.drug_amol is None else frozenset(f"populations.{kind}.site" for kind in self.kinds)
+        names = {f"populations.{kind}.site" for kind in self.kinds}
+        names |= {"fields.pH"} if self._by_pH else set()
+        names |= {"fields.temperature_C"} if self._in_heat else set()
+        flow = {"vessels.segment_flow_um3_per_s", "vessels.segment_hematocrit"}
+        return frozenset(names | (flow if self._in_vessels else set()))
 
     @property
     def writes(self) -> frozenset[str]:
         columns = {f"populations.{kind}.{column}" for kind in self.kinds for column in ("cargo", "lysosome")}
         drug = {"fields.drug_source_amol", "fields.drug_source_in_cells_amol", "drug.waiting_amol", "drug.released_amol"}
-        return frozenset(set(self.pools) | columns | (drug if self.drug_amol is not None else set()))
+        drug |= {"vessels.segment_source_amol"} if self._in_vessels else set()
+        reporter = {"fields.reporter", "fields.reporter_in_cells", "traits.reporter_in_body"}
+        names = set(self.pools) | columns | (drug if self.drug_amol is not None else set())
+        names |= reporter if self.release.reporter is not None else set()
+        return frozenset(names | ({f"traits.{DOSES}", f"traits.{SEEN}"} if self._by_dose else set()))
+
+    @property
+    def _by_pH(self) -> bool:
+        return self.with_pH and self.release.acid is not None
+
+    @property
+    def _in_heat(self) -> bool:
+        return self.with_heat and self.release.heat is not None
+
+    @property
+    def _in_vessels(self) -> bool:
+        return self._in_heat and self.with_flow and "body.plasma" in self.pools
+
+    @property
+    def _by_dose(self) -> bool:
+        """Whether it matters of which dose a carrier in plasma is."""
+        return len(self.release.plasma_before) > 0 and len(self.dose_times_s) > 1 and "body.plasma" in self.pools
+
+    def prepare(self, state: State, random: Callable[[str], np.random.Generator]) -> None:
+        """No reporter anywhere, and no dose; where in the lattice each segment is."""
+        if self._by_dose:
+            state.body.traits |= {DOSES: np.zeros(len(self.dose_times_s)), SEEN: np.zeros(1)}
+        if self.release.reporter is not None:
+            state.fields |= {name: np.zeros(state.lattice.voxels) for name in ("reporter", "reporter_in_cells")}
+            state.body.traits["reporter_in_body"] = np.zeros(3)
+        if self._in_vessels:
+            if state.vessels is None or state.vessels.graph is None:
+                raise InputError("processes.release", None, "needs vessels as a graph beside perfusion")
+            self._graph, self._middle = state.vessels.graph, _middle_voxel(state.vessels.graph, state.lattice)
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
-        rates = self.release
+        if dt_s == 0:
+            return
+        temperature = state.fields["temperature_C"] if self._in_heat else np.full(1, BODY_C)
+        in_blood, cleared = self._aged(state, dt_s), self._cleared(state, temperature)
         for pool in self.pools:
             home, name = pool.split(".", 1)
-            per_s = {"body": rates.plasma_per_s, "vessels": rates.cell_per_s}.get(home, rates.tissue_per_s)
-            if per_s > 0:
-                amount = getattr(state, home)[name]
-                forms = amount.reshape(1, len(FORMS), 1) if home == "body" else amount.reshape(len(amount), len(FORMS), -1)
-                released = convert(forms, -np.expm1(-per_s * dt_s), streams.key(pool))
-                if self.drug_amol is not None:
-                    self._hand_over(state, pool, self.drug_amol * released)
+            amount = getattr(state, home)[name]
+            if home == "body":
+                self._in_body(state, name, amount, (in_blood, cleared), dt_s, streams.key(pool))
+                continue
+            forms = amount.reshape(len(amount), len(FORMS), -1)
+            if home == "vessels":
+                at = temperature.ravel()[state.vessels["voxel"]] if self._in_heat else temperature
+                rates = self._rates(self.release.cell_per_s, self.blood_pH, at)
+            else:
+                pH = state.fields["pH"] if self._by_pH else np.full(1, self.tissue_pH)
+                passive = self.release.tissue_per_s + self.release.enzyme_per_s * self.enzyme
+                rates = self._rates(passive, pH, temperature)
+            self._on_lattice(state, home, _convert(forms, rates, dt_s, streams.key(pool)))
         for kind in self.kinds:
-            population = state.populations[kind]
-            for column, per_s in (("cargo", rates.cell_per_s), ("lysosome", rates.lysosome_per_s)):
-                if per_s > 0:
-                    forms = np.moveaxis(population[column], 0, -1)
-                    released = convert(forms, -np.expm1(-per_s * dt_s), streams.key(kind, column), population["id"])
-                    if self.drug_amol is not None:
-                        release_in_cells(state.lattice, state.fields, state.drug, population["site"], self.drug_amol * released)
+            self._in_cells(state, kind, temperature, dt_s, streams)
 
-    def _hand_over(self, state: StateView, pool: str, amol: NDArray[np.float64]) -> None:
-        """Drug released outside cells: `amol` by voxel, by wall, or all that is in a pool of the body, plasma or other."""
-        home = pool.split(".")[0]
-        if home == "body":
-            state.drug["waiting_amol"][0 if pool == "body.plasma" else 1] += amol.item()
-            state.drug["released_amol"][-1] += amol.item()
-            return
+    def _rates(self, passive_per_s: float, pH: Any, temperature_C: Reals) -> Rates:
+        """Of a place, or of each, flat."""
+        on, off, acid = np.full(1, passive_per_s), np.zeros(1), self.release.acid
+        if acid is not None:
+            switched = acid.share(pH).ravel()
+            on, off = on + acid.maximum_per_s * switched, acid.maximum_per_s * (1 - switched) * (not acid.latched)
+        if self.release.heat is not None:
+            on = on + self.release.heat.rate_per_s(temperature_C).ravel()
+        return on, np.atleast_1d(off)
+
+    def _in_cells(self, state: StateView, kind: str, temperature: Reals, dt_s: float, streams: Streams) -> None:
+        population, passive = state.populations[kind], self.release.in_cells(kind)
+        site = population["site"]
+        at = state.lattice.on_sites(temperature).ravel()[site] if self._in_heat else temperature
+        places = {"cargo": (passive.cell_per_s, self.endosome_pH), "lysosome": (passive.lysosome_per_s, self.lysosome_pH)}
+        for column, (per_s, pH) in places.items():
+            forms, key = np.moveaxis(population[column], 0, -1), streams.key(kind, column)
+            released = _convert(forms, self._rates(per_s, pH, at), dt_s, key, population["id"])
+            if self.drug_amol is not None:
+                release_in_cells(state.lattice, state.fields, state.drug, site, self.drug_amol * released)
+            if self.release.reporter is not None:
+                put_in_cells(state.lattice, state.fields, site, self.release.reporter.per_particle * released)
+
+    def _on_lattice(self, state: StateView, home: str, released: NDArray[Any]) -> None:
+        """What carriers release outside cells, by voxel or by wall."""
         if home == "vessels":
-            amol = np.asarray(np.bincount(state.vessels["voxel"], amol, state.lattice.n_voxels), np.float64)
-        release_on_voxels(state.lattice, state.fields, state.drug, amol.reshape(state.lattice.voxels))
+            released = np.bincount(state.vessels["voxel"], released, state.lattice.n_voxels)
+        on_voxels = np.asarray(released, np.float64).reshape(state.lattice.voxels)
+        if self.drug_amol is not None:
+            release_on_voxels(state.lattice, state.fields, state.drug, self.drug_amol * on_voxels)
+        if self.release.reporter is not None:
+            put_on_voxels(state.fields, self.release.reporter.per_particle * on_voxels)
+
+    def _in_body(
+        self, state: StateView, name: str, amount: NDArray[Any], rates: tuple[float, Reals], dt_s: float, key: Key
+    ) -> None:
+        """In plasma or an organ; of plasma also what is released in heated vessels, each share by its rate."""
+        passive, cleared = rates
+        on, off = self._rates(passive, self.blood_pH, np.full(1, BODY_C))
+        copies = state.lattice.copies[self._patch(state)] if name == "plasma" and cleared.any() else np.zeros(1)
+        in_vessels = float((copies * cleared).sum()) / state.plasma_volume_um3
+        released = float(_convert(amount.reshape(1, len(FORMS), 1), (on + in_vessels, off), dt_s, key).item())
+        heated = released * in_vessels / float(on[0] + in_vessels) if in_vessels > 0 else 0.0
+        if self.drug_amol is not None:
+            at_large, elsewhere = (released - heated, heated) if name == "plasma" else (0.0, released)
+            state.drug["waiting_amol"][...] += self.drug_amol * np.array([at_large, elsewhere])
+            state.drug["released_amol"][-1] += self.drug_amol * released
+            if heated > 0:
+                state.vessels["segment_source_amol"][...] += self.drug_amol * heated * cleared / float((copies * cleared).sum())
+        if self.release.reporter is not None:
+            put_in_body(state.traits, name, self.release.reporter.per_particle * np.array([released - heated, heated]))
+
+    def _cleared(self, state: StateView, temperature: Reals) -> Reals:
+        """(segments,) µm³ of plasma per second whose carriers release their payload in each; 0 where it is not heated."""
+        if not self._in_vessels:
+            return np.zeros(1)
+        assert self._graph is not None
+        assert self._middle is not None
+        assert self.release.heat is not None
+        graph, per_s = self._graph, self.release.heat.rate_per_s(temperature.ravel()[self._middle])
+        if not per_s.any():
+            return np.zeros(len(graph.segments))
+        share = 1 - state.vessels["segment_hematocrit"]
+        plasma_um3 = np.pi * graph.radius_um**2 * graph.length_um * share
+        way = course(graph.segments, state.vessels["segment_flow_um3_per_s"] * share, len(graph.nodes_um))
+        nothing = np.zeros(len(graph.segments))
+        return advect(way, per_s * plasma_um3, nothing, nothing, np.ones(way.nodes)).exchange
+
+    def _patch(self, state: StateView) -> NDArray[np.int64]:
+        """(segments,) the patch that each segment lies in."""
+        assert self._middle is not None
+        return state.lattice.patch_of_voxel(self._middle)
+
+    def _aged(self, state: StateView, dt_s: float) -> float:
+        """Passive rate in blood, mean over the step and over the doses by what is loaded of each; ages the doses."""
+        ages = state.time_s - np.sort(self.dose_times_s)
+        hazard = self.release.passive_in_blood(ages + dt_s) - self.release.passive_in_blood(ages)
+        if not self._by_dose:
+            return float(hazard[0] / dt_s)
+        share = self._doses(state, int((ages >= 0).sum()) - 1)
+        left = float(logsumexp(-hazard, b=share))
+        share *= np.exp(-hazard - left)
+        return -left / dt_s
+
+    def _doses(self, state: StateView, latest: int) -> Reals:
+        """(doses,) share of each in what is loaded in plasma: what came since the last step is of the latest begun."""
+        share, seen = state.traits[DOSES], state.traits[SEEN]
+        injected, held = float(state.ledger.injected[LOADED]), float(state.body["plasma"][LOADED])
+        fresh = min((injected - float(seen[0])) / held, 1.0) if held > 0 else 0.0
+        share *= 1 - fresh
+        share[max(latest, 0)] += 1 - share.sum()
+        seen[0] = injected
+        return share
+
+
+def _convert(forms: NDArray[Any], rates: Rates, dt_s: float, key: Key, entity: NDArray[np.int64] | None = None) -> NDArray[Any]:
+    """Both ways over dt, of forms (groups, 2, places); returns what was released, (places,).
+
+    With e = 1 − exp(−(on + off) dt) what was loaded is released with on/(on + off) e, what was released is loaded again with
+    off/(on + off) e. Those who are released in the first draw may go back in the second: the first chance makes up for it.
+    """
+    on, off = rates
+    total = on + off
+    moved = np.divide(-np.expm1(-total * dt_s), total, out=np.zeros(total.shape), where=total > 0)
+    there, back = on * moved, off * moved
+    there = np.divide(there, 1 - back, out=np.zeros(total.shape), where=back < 1)
+    released = convert(forms, np.minimum(there, 1.0), key, entity)
+    if back.any():
+        convert(forms[:, ::-1], back, stream_key(*key, "back"), entity)
+    return released
+
+
+def _middle_voxel(graph: VesselGraph, lattice: Lattice) -> NDArray[np.int64]:
+    """(segments,) flat index of the voxel that holds the middle of each segment, or is nearest to it."""
+    at = (graph.nodes_um[graph.segments].mean(axis=1) / lattice.voxel_um).astype(np.int64)
+    inside = np.clip(at, 0, np.array(lattice.voxels) - 1)
+    return np.asarray(np.ravel_multi_index(tuple(inside.T), lattice.voxels), np.int64)

@@ -49,16 +49,16 @@ class Blood:
         way = course(graph.segments, carries, len(graph.nodes_um))
         return cls(way, plasma_um3, voxel, segment, clears_um3_per_s)
 
-    def mean_along(self, tissue: Floats, inlet: float, released: float) -> Floats:
+    def mean_along(self, tissue: Floats, inlet: float, released: Floats) -> Floats:
         """(segments,) mean concentration in the blood of each, in balance with that of the tissue (z, y, x).
 
-        inlet: what comes in at the arteries; released: amount per second and volume of plasma that carriers release on the way.
+        inlet: what comes in at the arteries; released: (segments,) amount per second that carriers release in the blood of each.
         """
         n = len(self.plasma_um3)
         surface = np.asarray(np.bincount(self.segment, self.clears_um3_per_s, n), np.float64)
         weighed = np.bincount(self.segment, self.clears_um3_per_s * tissue.ravel()[self.voxel], n)
         outside = np.divide(weighed, surface, out=np.zeros(n), where=surface > 0)
-        return advect(self.course, surface, outside, released * self.plasma_um3, np.full(self.course.nodes, inlet)).mean
+        return advect(self.course, surface, outside, released, np.full(self.course.nodes, inlet)).mean
 
     def at_walls(self, mean: Floats, lattice: Lattice) -> Floats:
         """(z, y, x) the concentration in blood that the wall in each voxel meets; 0 without wall."""

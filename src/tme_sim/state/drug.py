@@ -77,9 +77,7 @@ def release_in_cells(
 ) -> None:
     """`amol` (cells,) is released in cells on `site`: evenly over the voxels of each."""
     by_site = np.asarray(np.bincount(site, amol, lattice.n_sites), np.float64).reshape(lattice.sites)
-    z, y, x, r = *lattice.sites, lattice.refinement
-    source = fields["drug_source_in_cells_amol"].reshape(z, r, y, r, x, r)
-    source += by_site[:, None, :, None, :, None] / r**3
+    fields["drug_source_in_cells_amol"][...] += lattice.evenly(by_site)
     _tally(drug, [slice(p.first_plane, p.first_plane + p.planes) for p in lattice.patches], by_site)
 
 

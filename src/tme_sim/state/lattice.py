@@ -114,6 +114,12 @@ class Lattice:
         index = np.arange(self.n_voxels, dtype=np.int64).reshape(z, r, y, r, x, r)
         return np.ascontiguousarray(index.transpose(0, 2, 4, 1, 3, 5).reshape(self.n_sites, r**3))
 
+    def evenly(self, sites: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each site holds, shared evenly by its voxels: (sites,) or (z, y, x) sites → (z, y, x) voxels."""
+        r = self.refinement
+        z, y, x = self.sites
+        return np.broadcast_to(sites.reshape(z, 1, y, 1, x, 1) / r**3, (z, r, y, r, x, r)).reshape(self.voxels)
+
     def on_sites(self, voxels: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean over each site's voxels: (z, y, x) voxels → (z, y, x) sites."""
         r = self.refinement

@@ -36,6 +36,10 @@ UNITS = {
     "mmHg_per_um": "mmHg/um",
     "Pa_s": "Pa*s",
     "C": "degC",
+    "K": "K",
+    "W_per_g": "W/g",
+    "W_per_mL": "W/mL",
+    "J_per_mL_K": "J/mL/K",
     "Bq": "Bq",
 }
 _LONGEST_FIRST = sorted(UNITS, key=len, reverse=True)

@@ -9,6 +9,7 @@ from tme_sim.state.clearance import Clearance
 from tme_sim.state.errors import InputError
 from tme_sim.state.label import Label
 from tme_sim.state.parameters import parameter
+from tme_sim.state.release import Release
 
 AVOGADRO_PER_MOL = 6.02214076e23
 BOLTZMANN_J_PER_K = 1.380649e-23
@@ -37,16 +38,6 @@ class Binding:
     on_rate_per_s: float = parameter("binding rate of a free particle to empty matrix", at_least=0)
     off_rate_per_s: float = parameter("unbinding rate", at_least=0)
     capacity_per_um3: float = parameter("binding sites per tissue volume", above=0)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Release:
-    """First-order release, all at once per particle, by where the particle is."""
-
-    plasma_per_s: float = parameter("release rate in blood", at_least=0)
-    tissue_per_s: float = parameter("release rate in the interstitium", at_least=0)
-    cell_per_s: float = parameter("release rate in endosomes and in endothelial transit", at_least=0)
-    lysosome_per_s: float = parameter("release rate in lysosomes", at_least=0)
 
 
 @dataclass(frozen=True, kw_only=True)
