@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tme_sim.numerics.poisson import events
 from tme_sim.numerics.random import stream_key
-from tme_sim.processes.phagocytes import Phagocytes, Traffic, scatter
+from tme_sim.processes.phagocytes import Phagocytes, Traffic
 from tme_sim.state import substance
 from tme_sim.state.exchange import draw_loads, return_loads
 from tme_sim.state.lattice import Patch
@@ -92,7 +93,7 @@ def test_arrests_are_poisson_by_perfused_surface(flat_wall, advance):
 def test_a_poisson_process_puts_independent_numbers_on_its_places():
     """Variance equal to the mean and no correlation between two places, over 4000 draws."""
     expected = np.array([0.5, 3.0, 0.0, 1.5])
-    numbers = np.array([np.bincount(scatter(expected, stream_key(i, "x")), minlength=4) for i in range(4000)])
+    numbers = np.array([np.bincount(events(expected, stream_key(i, "x")), minlength=4) for i in range(4000)])
     assert numbers.mean(axis=0) == pytest.approx(expected, abs=4 * np.sqrt(3.0 / 4000))
     assert numbers.var(axis=0) == pytest.approx(expected, abs=0.3)
     assert abs(np.corrcoef(numbers[:, 1], numbers[:, 3])[0, 1]) < 4 / np.sqrt(4000)

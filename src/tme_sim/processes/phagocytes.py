@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tme_sim.numerics.poisson import count_at
-from tme_sim.numerics.random import Key, uniforms
+from tme_sim.numerics.poisson import events
+from tme_sim.numerics.random import uniforms
 from tme_sim.numerics.share import share, split
 from tme_sim.numerics.transport import face_rates
 from tme_sim.numerics.walk import walk
@@ -175,7 +175,7 @@ class Phagocytes(Process):
     def _arrest(self, state: StateView, arrested: Population, number: int, kind: str, dt_s: float, streams: Streams) -> None:
         per_um2 = self._traffic(kind).arrest_um_per_s * float(getattr(self, f"{kind}_per_um3")) * dt_s
         expected = per_um2 * state.vessels["surface_um2"] * state.vessels["perfused"]
-        rows = scatter(expected, streams.key(kind, "arrest"))
+        rows = events(expected, streams.key(kind, "arrest"))
         if len(rows) == 0:
             return
         voxel, pool = state.vessels["voxel"][rows], state.body[f"blood_{kind}"]
@@ -185,14 +185,3 @@ class Phagocytes(Process):
     def _traffic(self, kind: str) -> Traffic:
         traffic: Traffic = getattr(self, kind)
         return traffic
-
-
-def scatter(expected: NDArray[np.float64], key: Key) -> NDArray[np.int64]:
-    """Places of a Poisson process with so many `expected` (places,): one row an event, independent Poisson numbers at each."""
-    cumulative = np.cumsum(expected)
-    total = float(cumulative[-1]) if len(cumulative) else 0.0
-    if total <= 0:
-        return np.zeros(0, np.int64)
-    number = count_at(float(uniforms(key, 0)), total)
-    marks = uniforms((key[0], key[1] ^ 1), np.arange(number)) * total
-    return np.asarray(np.minimum(np.searchsorted(cumulative, marks, side="right"), len(cumulative) - 1), np.int64)

@@ -38,14 +38,13 @@ class Space:
         A cell takes the same share of the tissue of all its voxels, less than all of it: where carriers could be they still
         can, and what is in a voxel stays there. Dissolved drug keeps its amount: its concentration changes.
         """
-        before = extracellular(fields)
+        dissolved = fields["drug_mM"] * extracellular(fields) if "drug_mM" in fields else None
         tissue = 1 - fields["lumen_fraction"]
         fields["cell_fraction"][...] = lattice.on_voxels(occupied) * (self.cell_um3 / lattice.site_um**3) * tissue
-        after = extracellular(fields)
-        reach = np.where(fields["inside"] > 0, after * self.accessible_share, 0.0)
-        fields["accessible_fraction"][...] = reach
-        if "drug_mM" in fields:
-            fields["drug_mM"][...] *= np.divide(before, after, out=np.ones_like(after), where=after > 0)
+        left = extracellular(fields)
+        fields["accessible_fraction"][...] = np.where(fields["inside"] > 0, left * self.accessible_share, 0.0)
+        if dissolved is not None:
+            np.divide(dissolved, left, out=fields["drug_mM"], where=left > 0)
 
 
 def give_phases(cells: Population) -> None:

@@ -14,6 +14,7 @@ _NAMES = {
     "bound": "bound to matrix",
     "endothelium": "in the vessel wall",
     "tumor_cells": "tumour cells",
+    "t_cells": "T cells",
     "kupffer": "Kupffer cells (liver)",
     "liver_endothelium": "liver endothelium",
     "elsewhere": "elsewhere",
