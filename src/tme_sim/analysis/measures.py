@@ -12,6 +12,7 @@ from tme_sim.analysis.drug_measures import drug_measures
 from tme_sim.analysis.profiles import Tissue, holds_vessel, profile
 from tme_sim.state.cells import is_alive
 from tme_sim.state.ledger import GONE, lattice_amounts, whole_body
+from tme_sim.state.reporter import reporter_released
 from tme_sim.state.state import State
 from tme_sim.state.variables import FORMS, PHAGOCYTES, ROUTES
 
@@ -72,6 +73,7 @@ def summarise(
         found[f"route_fraction_{route}"] = _ratio(float(entered[at]), float(entered[1:].sum()))
         found[f"route_held_fraction_{route}"] = _ratio(float(total[at].sum()), everything)
     found |= phagocyte_traffic(state, tumor_mass_g, series, float(entered[ROUTES.index("phagocyte")]))
+    found |= {f"reporter_released_in_{place}": amount for place, amount in reporter_released(state).items()}
     return found | drug_measures(state, series)
 
 

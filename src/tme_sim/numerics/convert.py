@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from tme_sim.numerics.arrays import Integers, Reals
 from tme_sim.numerics.jit import parallel_kernel, prange
 from tme_sim.numerics.part import part
-from tme_sim.numerics.random import Key, key_words, stream_of
+from tme_sim.numerics.random import Key, key_words, stream_key, stream_of
 from tme_sim.numerics.threads import use_threads_for
 
 CHUNK = 4096
@@ -30,6 +30,24 @@ def convert(amount: NDArray[Any], p: ArrayLike, key: Key, entity: Integers | Non
     number = np.arange(places, dtype=np.int64) if entity is None else np.ascontiguousarray(entity, np.int64)
     use_threads_for(groups * places)
     _convert(amount, shares, number, *key_words(key), changed)
+    return changed
+
+
+def switch(
+    amount: NDArray[Any], on_per_s: Reals, off_per_s: Reals, dt_s: float, key: Key, entity: Integers | None = None
+) -> NDArray[Any]:
+    """`convert` both ways over dt at rates of one or of every place, (1,) or (places,); returns what went on, (places,).
+
+    Exact for a chain of two states: with e = 1 − exp(−(on + off) dt) what was in form 0 goes with on/(on + off) e, what was in
+    form 1 with off/(on + off) e. What goes on in a first draw may go back in the second; the first chance makes up for it.
+    """
+    total = on_per_s + off_per_s
+    moved = np.divide(-np.expm1(-total * dt_s), total, out=np.zeros(total.shape), where=total > 0)
+    there, back = on_per_s * moved, off_per_s * moved
+    there = np.divide(there, 1 - back, out=np.zeros(total.shape), where=back < 1)
+    changed = convert(amount, np.minimum(there, 1.0), key, entity)
+    if back.any():
+        convert(amount[:, ::-1], back, stream_key(*key, "back"), entity)
     return changed
 
 

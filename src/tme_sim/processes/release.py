@@ -10,13 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import logsumexp
 
-from tme_sim.numerics.convert import convert
-from tme_sim.numerics.random import Key, stream_key
-from tme_sim.numerics.vessel_solute import advect, course
+from tme_sim.numerics.convert import switch
+from tme_sim.numerics.random import Key
 from tme_sim.processes.base import Process, StateView, Streams
+from tme_sim.state.blood import lost_in_transit, middle_voxel
 from tme_sim.state.drug import release_in_cells, release_on_voxels
 from tme_sim.state.errors import InputError
-from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import given, parameter
 from tme_sim.state.release import BODY_C
 from tme_sim.state.release import Release as Card
@@ -37,8 +36,8 @@ DOSES, SEEN = "plasma_doses", "injected_before_release"
 class Release(Process):
     """Loaded → released at the rate of the place, passive + acid + heat + enzyme; back only where acid's switch is not latched.
 
-    Acid counts in endosomes, lysosomes and outside cells (the field of `acidity`, else tissue_pH), heat everywhere on the lattice
-    (the field of `heat`, else 37 °C), the enzyme outside cells. Both chances of a step are exact for constant rates.
+    Acid counts by the pH of endosomes, lysosomes, blood and outside cells (the field of `acidity`, else tissue_pH), heat on the
+    whole lattice (the field of `heat`, else 37 °C), the enzyme outside cells. Chances are exact for rates constant over a step.
 
     In blood the passive rate follows the age of the dose, counted from its start. Of repeated doses the share of each in plasma
     is followed: clearance takes from all alike, release from each at the rate of its age. In organs release is as in plasma.
@@ -123,7 +122,7 @@ class Release(Process):
         if self._in_vessels:
             if state.vessels is None or state.vessels.graph is None:
                 raise InputError("processes.release", None, "needs vessels as a graph beside perfusion")
-            self._graph, self._middle = state.vessels.graph, _middle_voxel(state.vessels.graph, state.lattice)
+            self._graph, self._middle = state.vessels.graph, middle_voxel(state.vessels.graph, state.lattice)
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         if dt_s == 0:
@@ -144,7 +143,7 @@ class Release(Process):
                 pH = state.fields["pH"] if self._by_pH else np.full(1, self.tissue_pH)
                 passive = self.release.tissue_per_s + self.release.enzyme_per_s * self.enzyme
                 rates = self._rates(passive, pH, temperature)
-            self._on_lattice(state, home, _convert(forms, rates, dt_s, streams.key(pool)))
+            self._on_lattice(state, home, switch(forms, *rates, dt_s, streams.key(pool)))
         for kind in self.kinds:
             self._in_cells(state, kind, temperature, dt_s, streams)
 
@@ -165,7 +164,7 @@ class Release(Process):
         places = {"cargo": (passive.cell_per_s, self.endosome_pH), "lysosome": (passive.lysosome_per_s, self.lysosome_pH)}
         for column, (per_s, pH) in places.items():
             forms, key = np.moveaxis(population[column], 0, -1), streams.key(kind, column)
-            released = _convert(forms, self._rates(per_s, pH, at), dt_s, key, population["id"])
+            released = switch(forms, *self._rates(per_s, pH, at), dt_s, key, population["id"])
             if self.drug_amol is not None:
                 release_in_cells(state.lattice, state.fields, state.drug, site, self.drug_amol * released)
             if self.release.reporter is not None:
@@ -189,7 +188,7 @@ class Release(Process):
         on, off = self._rates(passive, self.blood_pH, np.full(1, BODY_C))
         copies = state.lattice.copies[self._patch(state)] if name == "plasma" and cleared.any() else np.zeros(1)
         in_vessels = float((copies * cleared).sum()) / state.plasma_volume_um3
-        released = float(_convert(amount.reshape(1, len(FORMS), 1), (on + in_vessels, off), dt_s, key).item())
+        released = float(switch(amount.reshape(1, len(FORMS), 1), on + in_vessels, off, dt_s, key).item())
         heated = released * in_vessels / float(on[0] + in_vessels) if in_vessels > 0 else 0.0
         if self.drug_amol is not None:
             at_large, elsewhere = (released - heated, heated) if name == "plasma" else (0.0, released)
@@ -207,14 +206,9 @@ class Release(Process):
         assert self._graph is not None
         assert self._middle is not None
         assert self.release.heat is not None
-        graph, per_s = self._graph, self.release.heat.rate_per_s(temperature.ravel()[self._middle])
-        if not per_s.any():
-            return np.zeros(len(graph.segments))
-        share = 1 - state.vessels["segment_hematocrit"]
-        plasma_um3 = np.pi * graph.radius_um**2 * graph.length_um * share
-        way = course(graph.segments, state.vessels["segment_flow_um3_per_s"] * share, len(graph.nodes_um))
-        nothing = np.zeros(len(graph.segments))
-        return advect(way, per_s * plasma_um3, nothing, nothing, np.ones(way.nodes)).exchange
+        per_s = self.release.heat.rate_per_s(temperature.ravel()[self._middle])
+        flow, hematocrit = state.vessels["segment_flow_um3_per_s"], state.vessels["segment_hematocrit"]
+        return lost_in_transit(self._graph, flow, hematocrit, per_s)
 
     def _patch(self, state: StateView) -> NDArray[np.int64]:
         """(segments,) the patch that each segment lies in."""
@@ -241,27 +235,3 @@ class Release(Process):
         share[max(latest, 0)] += 1 - share.sum()
         seen[0] = injected
         return share
-
-
-def _convert(forms: NDArray[Any], rates: Rates, dt_s: float, key: Key, entity: NDArray[np.int64] | None = None) -> NDArray[Any]:
-    """Both ways over dt, of forms (groups, 2, places); returns what was released, (places,).
-
-    With e = 1 − exp(−(on + off) dt) what was loaded is released with on/(on + off) e, what was released is loaded again with
-    off/(on + off) e. Those who are released in the first draw may go back in the second: the first chance makes up for it.
-    """
-    on, off = rates
-    total = on + off
-    moved = np.divide(-np.expm1(-total * dt_s), total, out=np.zeros(total.shape), where=total > 0)
-    there, back = on * moved, off * moved
-    there = np.divide(there, 1 - back, out=np.zeros(total.shape), where=back < 1)
-    released = convert(forms, np.minimum(there, 1.0), key, entity)
-    if back.any():
-        convert(forms[:, ::-1], back, stream_key(*key, "back"), entity)
-    return released
-
-
-def _middle_voxel(graph: VesselGraph, lattice: Lattice) -> NDArray[np.int64]:
-    """(segments,) flat index of the voxel that holds the middle of each segment, or is nearest to it."""
-    at = (graph.nodes_um[graph.segments].mean(axis=1) / lattice.voxel_um).astype(np.int64)
-    inside = np.clip(at, 0, np.array(lattice.voxels) - 1)
-    return np.asarray(np.ravel_multi_index(tuple(inside.T), lattice.voxels), np.int64)

@@ -1,4 +1,4 @@
-"""A dissolved substance in the blood of a network: what each wall of the lattice meets, and what the tissue makes of it."""
+"""Blood in a network: what each wall of the lattice meets, what tissue makes of it, and what is lost on the way."""
 
 from __future__ import annotations
 
@@ -72,3 +72,23 @@ def nearest_segment(graph: VesselGraph, voxel: Ints, lattice: Lattice) -> Ints:
     places_um, segment, _ = along(graph.nodes_um[graph.segments], np.full(len(graph.segments), lattice.voxel_um / 4))
     centre_um = (np.stack(np.unravel_index(voxel, lattice.voxels), axis=1) + 0.5) * lattice.voxel_um
     return np.asarray(segment[KDTree(places_um).query(centre_um)[1]], np.int64)
+
+
+def middle_voxel(graph: VesselGraph, lattice: Lattice) -> Ints:
+    """(segments,) flat index of the voxel that holds the middle of each segment, or is nearest to it."""
+    at = (graph.nodes_um[graph.segments].mean(axis=1) / lattice.voxel_um).astype(np.int64)
+    inside = np.clip(at, 0, np.array(lattice.voxels) - 1)
+    return np.asarray(np.ravel_multi_index(tuple(inside.T), lattice.voxels), np.int64)
+
+
+def lost_in_transit(graph: VesselGraph, flow_um3_per_s: Floats, hematocrit: Floats, per_s: Floats) -> Floats:
+    """(segments,) µm³ of plasma per second that each clears of what it carries and loses at the rate per_s (segments,) in it.
+
+    d(Q (1 − H) c)/dx = −A (1 − H) k c from a concentration of 1 in all blood that comes in: Q (1 − H) (1 − e^(−k A L/Q)) in one.
+    """
+    plasma, nothing = 1 - hematocrit, np.zeros(len(per_s))
+    if not per_s.any():
+        return nothing
+    volume_um3 = np.pi * graph.radius_um**2 * graph.length_um * plasma
+    way = course(graph.segments, flow_um3_per_s * plasma, len(graph.nodes_um))
+    return advect(way, per_s * volume_um3, nothing, nothing, np.ones(way.nodes)).exchange
