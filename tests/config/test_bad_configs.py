@@ -115,7 +115,10 @@ VALUES = [
     ("lattice.size=-1mm", "lattice.size -1mm: must be above 0 um and at most 20000 um"),
     ("lattice.size=nan", "lattice.size nan: needs a quantity in um, written as a number and a unit"),
     ("lattice.size=inf um", "lattice.size inf um: needs a quantity in um, written as a number and a unit"),
-    ("lattice=5", "lattice 5: needs a section with keys size, site, refinement"),
+    ("lattice=5", "lattice 5: needs a section with keys size, site, refinement, boundaries"),
+    ("lattice.boundaries.x=wrap", "lattice.boundaries.x wrap: one of no_flux, periodic"),
+    ("lattice.boundaries=periodic", "lattice.boundaries periodic: needs a section with keys z, y, x"),
+    ("lattice.boundaries.w=periodic", "lattice.boundaries.w periodic: is not a key here; one of z, y, x"),
     ("lattice.refinement=4", "lattice.refinement 4: must be at least 1 and at most 3"),
     ("lattice.refinement=1.5", "lattice.refinement 1.5: needs a whole number"),
     ("protocol.duration=24", "protocol.duration 24: needs a unit: a quantity in s, such as `24 s`, or in ms, min, h, d"),
@@ -222,6 +225,17 @@ CODE = [
             "seed ${oc.env:HOME}: only whole interpolations of keys, such as ${lattice.size}, are allowed: no resolvers, "
             "no environment"
         ),
+    ),
+    (
+        "lattice.boundaries.x=periodic",
+        (
+            "lattice.boundaries.x periodic: not with phagocytes, migration, for which nothing passes the faces; no_flux, or "
+            "processes.NAME.enabled=false"
+        ),
+    ),
+    (
+        "processes=circulation,interstitial_flow,gaps,transport|lattice.boundaries.y=periodic",
+        "lattice.boundaries.y periodic: not with interstitial_flow, whose pressure holds at the faces; no_flux",
     ),
     ("seed=${no.such.key}", "seed ${no.such.key}: refers to a key that is not there"),
 ]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tme_sim.config.beginning import build_tissue, carrier_pools, empty_tissue, patch_masses_g, seed_cells, with_copies
-from tme_sim.config.checks import check_kinds, check_memory, check_needs, check_times, refuse_unread
+from tme_sim.config.checks import check_boundaries, check_kinds, check_memory, check_needs, check_times, refuse_unread
 from tme_sim.config.context import Context
 from tme_sim.config.dosing import MASS_KEYS, MOST_COUNTED, dosing
 from tme_sim.config.registry import construct, given_paths
@@ -58,6 +58,7 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
     for check in (
         lambda: check_times(config),
         lambda: check_kinds(config, context, enabled),
+        lambda: check_boundaries(config, enabled),
         lambda: context("dose.particles"),
     ):
         with _collected(errors):

@@ -48,6 +48,12 @@ PROVIDERS = {
 }
 """What processes of ours make that others cannot do without."""
 
+KNOW_PERIODIC = (
+    *("circulation", "perfusion", "gaps", "bursts", "transcytosis", "transport", "binding", "uptake", "release", "labels"),
+    "interstitial_flow",
+)
+"""Kinds that look at no voxel but their own, or across periodic faces too; the last is refused by transport itself."""
+
 
 def check_times(config: Config) -> None:
     """Every interval and event is a whole multiple of the step, and every dose comes before the end."""
@@ -111,6 +117,14 @@ def check_kinds(config: Config, context: Context, enabled: dict[str, Section]) -
         errors += [InputError(f"nanoparticle.uptake.{kind}", None, told.format(kind)) for kind in missing]
     if errors:
         raise InputErrors(errors)
+
+
+def check_boundaries(config: Config, enabled: dict[str, Section]) -> None:
+    """Where the lattice is periodic, no process may take its faces for closed."""
+    closed = [name for name, section in enabled.items() if section.kind not in KNOW_PERIODIC]
+    if (axes := config.lattice.boundaries.periodic) and closed:
+        told = f"not with {', '.join(closed)}, for which nothing passes the faces; no_flux, or processes.NAME.enabled=false"
+        raise InputError(f"lattice.boundaries.{axes[0]}", "periodic", told)
 
 
 def check_needs(state: State, processes: dict[str, Process]) -> None:

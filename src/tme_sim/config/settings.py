@@ -8,6 +8,7 @@ from typing import Literal
 
 from tme_sim.config.schema import Section
 from tme_sim.config.units import Dose
+from tme_sim.state.boundaries import Boundaries
 from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import parameter
 from tme_sim.state.substance import Nanoparticle, SmallMolecule
@@ -20,6 +21,7 @@ class LatticeSettings:
     size_um: float = parameter("edge of the box", above=0, at_most=20000)
     site_um: float = parameter("edge of a site, which holds one cell", at_least=5, at_most=50)
     refinement: int = parameter("voxels per site edge", at_least=1, at_most=3)
+    boundaries: Boundaries = parameter("what carriers find behind the box's faces")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tme_sim.numerics.edges import Edges, Side, edge_rates
 from tme_sim.numerics.hops import hop
 from tme_sim.numerics.random import Key
 from tme_sim.numerics.rkl2 import Integration, integrate
 from tme_sim.numerics.transport import FaceRates, face_rates, fingerprint, holds_any, leave_rate, parts, step_continuum
 from tme_sim.processes.base import Process, StateView, Streams
+from tme_sim.state.boundaries import NO_FLUX, Boundaries
 from tme_sim.state.errors import InputError
 from tme_sim.state.outflow import FIELDS, Outflow
 from tme_sim.state.parameters import given, parameter
+from tme_sim.state.state import State
 
 VELOCITY = "interstitial_velocity_um_per_s"
 FLOW = (VELOCITY, *FIELDS)
@@ -29,9 +33,9 @@ faster from 100 to 150 parts on at 64³ voxels, from 170 to 330 on at 128³."""
 class Transport(Process):
     """∂C/∂t = ∇·(φ D ∇(C/φ)) − ∇·(f_r v C/φ) from one set of face rates, v that of interstitial_flow if the run has it.
 
-    Amounts take explicit or RKL2 steps, counts exact multinomial hops. Nothing leaves the lattice but what the flow washes out
-    (`state.outflow`). Every step follows what other processes let in, so RKL2 starts it with short steps; `integration` tells
-    what the last one took, and its error.
+    Amounts take explicit or RKL2 steps, counts exact multinomial hops. What passes a periodic face of the lattice enters
+    opposite; nothing leaves but what the flow washes out (`state.outflow`). Every step follows what other processes let in, so
+    RKL2 starts it with short steps; `integration` tells what the last one took, and its error.
     """
 
     retardation: float = parameter("velocity of the carriers over that of the fluid, f_r", default=1.0, at_least=0, at_most=1)
@@ -39,15 +43,20 @@ class Transport(Process):
     integrator: Literal["auto", "explicit", "rkl2"] = given("carrier_integrator", default="auto")
     has_flow: bool = given("has_interstitial_flow", default=False)
     space_changes: bool = given("cells_change_space", default=False)
+    boundaries: Boundaries = given("lattice.boundaries", default=NO_FLUX)
     integration: Integration | None = field(default=None, init=False, repr=False)
     _rates: FaceRates | None = field(default=None, init=False, repr=False)
     _marks: list[int] = field(default_factory=list, init=False, repr=False)
+    _edges: Edges | None = field(default=None, init=False, repr=False)
     _outflow: Outflow | None = field(default=None, init=False, repr=False)
     _leave_per_s: float = field(default=0.0, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.has_flow and self.integrator == "rkl2":
             raise InputError("integrator", "rkl2", "not with interstitial_flow, where it would be unstable; auto or explicit")
+        if self.has_flow and (axes := self.boundaries.periodic):
+            told = "not with interstitial_flow, whose pressure holds at the faces; no_flux"
+            raise InputError(f"lattice.boundaries.{axes[0]}", "periodic", told)
 
     @property
     def reads(self) -> frozenset[str]:
@@ -56,6 +65,11 @@ class Transport(Process):
     @property
     def writes(self) -> frozenset[str]:
         return frozenset({"fields.nanoparticle"})
+
+    def prepare(self, state: State, random: Callable[[str], np.random.Generator]) -> None:
+        if "z" in self.boundaries.periodic and len(state.lattice.patches) > 1:
+            told = f"not with {len(state.lattice.patches)} patches, which lie along z behind impermeable planes; no_flux"
+            raise InputError("lattice.boundaries.z", "periodic", told)
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
         rates = self._rates_now(state)
@@ -76,9 +90,9 @@ class Transport(Process):
         if self._outflow is not None:
             return self._outflow.carry(amount, rates, dt_s / n, n)
         if self.integrator == "rkl2" or (self.integrator == "auto" and n > FEW):
-            self.integration = integrate(amount, rates, dt_s, first_s=0.0, leave_per_s=self._leave_per_s)
+            self.integration = integrate(amount, rates, dt_s, edges=self._edges, first_s=0.0, leave_per_s=self._leave_per_s)
         else:
-            step_continuum(amount, rates, dt_s / n, steps=n)
+            step_continuum(amount, rates, dt_s / n, steps=n, edges=self._edges)
         return 0
 
     def report(self) -> dict[str, Any]:
@@ -91,7 +105,7 @@ class Transport(Process):
         washed_out: Any = 0
         for key in keys:
             if self._outflow is None:
-                hop(amount, rates, part_s, key)
+                hop(amount, rates, part_s, key, self._edges)
                 continue
             left = self._outflow.carry_out(amount, part_s, (key[0], key[1] ^ 1))
             hop(amount, rates, part_s, key)
@@ -108,9 +122,17 @@ class Transport(Process):
             carried = self.retardation * flow[0] if flow else None
             medium = self.diffusivity_um2_per_s, capacity, lattice.voxel_um, lattice.blocked_z
             self._rates = face_rates(*medium, velocity_um_per_s=carried, dtype=np.float32)
-            leave_per_s = leave_rate(self._rates)
+            self._edges = self._edges_of(lattice.voxel_um, capacity)
+            leave_per_s = leave_rate(self._rates, self._edges)
             if flow:
                 self._outflow = Outflow.of(lattice, capacity, flow[1:], self.retardation)
                 leave_per_s.ravel()[self._outflow.outlets] += self._outflow.rate_per_s
             self._leave_per_s = float(leave_per_s.max(initial=0.0))
         return self._rates
+
+    def _edges_of(self, voxel_um: float, capacity: NDArray[Any]) -> Edges | None:
+        """What passes the lattice's faces; None where nothing does, which is the faster way."""
+        if not self.boundaries.periodic:
+            return None
+        sides: list[Side] = ["periodic" if axis in self.boundaries.periodic else "closed" for axis in "zzyyxx"]
+        return edge_rates(self.diffusivity_um2_per_s, capacity, voxel_um, sides)

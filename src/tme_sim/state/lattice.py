@@ -26,7 +26,7 @@ class Patch:
 
 @dataclass(frozen=True)
 class Lattice:
-    """A box of cubic sites, each holding refinement³ voxels; its faces let nothing through but what a flow carries.
+    """A box of cubic sites, each holding refinement³ voxels; `boundaries` and flow say what passes its faces.
 
     sites: sites along (z, y, x); site_um: their edge; patches: slabs along z that together fill the box, separated by
     impermeable planes.
