@@ -234,6 +234,15 @@ def test_the_dead_are_eaten_by_macrophages_in_contact_or_leave_what_they_held(ti
     np.testing.assert_allclose(state.fields["accessible_fraction"][0], (1 - LUMEN) * 0.5)
 
 
+def test_a_macrophage_without_oxygen_eats_nobody(tissue, advance):
+    state = tissue((1, 1, 4), tumor_cells=[0, 3], macrophages=[1, 2], oxygen=np.array([0.0, 0.0, 40.0, 40.0]))
+    carry(state, "tumor_cells", 5)
+    state.populations["tumor_cells"]["phase"][...] = NECROTIC
+    advance(state, death(engulfment=1.0, with_oxygen=True), HOUR, 1)
+    assert state.populations["tumor_cells"]["site"].tolist() == [0]
+    assert state.populations["macrophages"]["cargo"].sum(axis=(1, 2)).tolist() == [0, 15]
+
+
 def test_the_dead_take_up_nothing(tissue, advance):
     state = tissue((1, 1, 2), tumor_cells=[0, 1])
     state.fields["nanoparticle"][1, 0] = 100.0

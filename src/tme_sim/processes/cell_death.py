@@ -21,6 +21,7 @@ from tme_sim.state.variables import DEAD, PHASES
 NECROTIC, APOPTOTIC = PHASES.index("necrotic"), PHASES.index("apoptotic")
 
 Bools = NDArray[np.bool_]
+Integers = NDArray[np.int64]
 
 
 @dataclass(kw_only=True, eq=False)
@@ -29,7 +30,8 @@ class CellDeath(Process):
 
     The dead keep their site and what they hold, consume and take up nothing, and are pushed as the living are. A dead cell falls
     apart at a rate of its phase, and what it held goes into the interstitium by its route; a macrophage on its site or behind a
-    face of it eats it at another rate, and has then all of it in its endosomes.
+    face of it that has oxygen eats it at another rate, and has then all of its particles in its endosomes. Released drug that
+    was in the cell is outside in either case.
     """
 
     anoxic_below_mmHg: float = parameter("oxygen below which a cell cannot live for long", at_least=0, at_most=160)
@@ -69,10 +71,8 @@ class CellDeath(Process):
 
     def _kill(self, state: StateView, cells: Population, dt_s: float, streams: Streams) -> None:
         phase, anoxic_s = cells["phase"], cells["anoxic_s"]
-        if self.with_oxygen:
-            oxygen = state.lattice.on_sites(state.fields["oxygen_mmHg"]).ravel()[cells["site"]]
-            anoxic_s[...] = np.where(oxygen < self.anoxic_below_mmHg, anoxic_s + dt_s, 0.0)
-            phase[is_alive(cells) & (anoxic_s > self.survival_s)] = NECROTIC
+        anoxic_s[...] = np.where(self._lacks_oxygen(state, cells["site"]), anoxic_s + dt_s, 0.0)
+        phase[is_alive(cells) & (anoxic_s > self.survival_s)] = NECROTIC
         dies = uniforms(streams.key("apoptosis"), cells["id"]) < -np.expm1(-self.apoptosis_per_s * dt_s)
         phase[is_alive(cells) & dies] = APOPTOTIC
 
@@ -82,11 +82,11 @@ class CellDeath(Process):
         if len(dead) == 0:
             return
         lattice, ids, site = state.lattice, cells["id"][dead], cells["site"][dead]
-        eater = meet(site, state.populations["macrophages"]["site"], ways(lattice), streams.key("meet"), ids)
+        eater = self._eaters(state, site, ids, streams)
         lysis = np.where(cells["phase"][dead] == NECROTIC, self.necrotic_lysis_per_s, self.apoptotic_lysis_per_s)
         rate = lysis + (eater >= 0) * self.engulfment_per_s
         ends = uniforms(streams.key("clear"), ids) < -np.expm1(-rate * dt_s)
-        eaten = ends & (uniforms(streams.key("how"), ids) * rate >= lysis)
+        eaten = ends & (eater >= 0) & (uniforms(streams.key("how"), ids) * rate >= lysis)
         if not ends.any():
             return
         held = cells["cargo"][dead[eaten]] + cells["lysosome"][dead[eaten]]
@@ -97,7 +97,19 @@ class CellDeath(Process):
         cells.remove(gone)
         self._vacate(state, cells, site[ends])
 
-    def _vacate(self, state: StateView, cells: Population, left: NDArray[np.int64]) -> None:
+    def _eaters(self, state: StateView, site: Integers, ids: Integers, streams: Streams) -> Integers:
+        """(dead,) the row of a macrophage in contact that breathes, -1 for none."""
+        macrophages = state.populations["macrophages"]["site"]
+        able = np.flatnonzero(~self._lacks_oxygen(state, macrophages))
+        found = meet(site, macrophages[able], ways(state.lattice), streams.key("meet"), ids)
+        return np.where(found >= 0, able[found] if len(able) else found, found)
+
+    def _lacks_oxygen(self, state: StateView, site: Integers) -> Bools:
+        if not self.with_oxygen:
+            return np.zeros(len(site), bool)
+        return np.asarray(state.lattice.on_sites(state.fields["oxygen_mmHg"]).ravel()[site] < self.anoxic_below_mmHg)
+
+    def _vacate(self, state: StateView, cells: Population, left: Integers) -> None:
         taken = occupied_sites(state.lattice, {"macrophages": state.populations["macrophages"], "tumor_cells": cells})
         if self.with_drug:
             free_drug(state.lattice, state.fields, np.unique(left[~taken[left]]))
