@@ -72,7 +72,7 @@ def test_at_rest_concentrations_are_uniform_across_periodic_faces(make_state, ad
     accessible[:, :, 4] = 0
     state = make_state((1, 4, 9), number, accessible=accessible)
     state.fields["nanoparticle"][0, 0, 0, 1, 1] = 10**7
-    advance(state, Transport(diffusivity_um2_per_s=30.0, boundaries=along("x")), 60, 400)
+    advance(state, Transport(diffusivity_um2_per_s=30.0, boundaries=along("x")), 60, 100)
     field, expected = state.fields["nanoparticle"][0, 0], 1e7 * accessible / accessible.sum()
     assert field.sum() == pytest.approx(1e7, rel=1e-12)
     scatter = 5 * np.sqrt(expected) if number == "stochastic" else 1e-6 * expected
