@@ -57,7 +57,8 @@ def test_curves_are_percent_of_the_dose(run: RunFolder, drawn: dict[str, figures
     table = amounts(run)
     degraded = table[(table["time_s"] == 7200) & (table["compartment"] == "degraded")]["percent_id"].sum()
     assert end["time_h"] == 2
-    assert end.drop("time_h").sum() + degraded == pytest.approx(100)
+    left_out = 100 - end.drop("time_h").sum() - degraded
+    assert -1e-9 <= left_out < figures.SMALL_PERCENT * 10  # what is too little for a curve
     parts = drawn["tumor"].table.iloc[-1].drop(["time_h", "degraded_percent_id"])
     assert parts.sum() == pytest.approx(end["tumor_percent_id"])
     assert drawn["routes"].table.iloc[-1].drop("time_h").sum() == pytest.approx(end["tumor_percent_id"])

@@ -57,6 +57,7 @@ STYLE: dict[Any, Any] = {
     "ytick.labelcolor": INK,
     "ytick.major.width": 0.7,
 }
+SMALL_PERCENT = 0.1
 TUMOR_ORDER = ("interstitium", "bound", "endothelium", "macrophages", "neutrophils", "monocytes", "tumor_cells")
 
 
@@ -98,11 +99,14 @@ def body(run: RunFolder) -> Figure | None:
     table = amounts(run)
     total = table.pivot_table("percent_id", "time_s", "compartment", "sum", sort=False)
     tumor = [column for column in total.columns if column in _in_tumor(table)]
-    hidden = ("degraded",) if total["washed_out"].any() else GONE
-    shown = total.drop(columns=[*tumor, *hidden])
+    shown = total.drop(columns=[*tumor, "degraded"])
+    shown = shown.loc[:, shown.max() >= SMALL_PERCENT]
     shown["tumor"] = total[tumor].sum(axis=1)
     shown = shown[total.sum(axis=1) > 0]
-    caption = "Blood plasma, organs and the tumour, in % of all that is injected; the tumour counts what it has not degraded."
+    caption = (
+        "Blood plasma, organs and the tumour, in % of all that is injected; the tumour counts what it has not degraded. "
+        f"What never reaches {SMALL_PERCENT:g} % is left to the table."
+    )
     return _over_time("body", "In the body", caption, shown, {"tumor": INK})
 
 

@@ -23,6 +23,12 @@ COMPARTMENTS = {
     "liver_endothelium": "#2a9d8f",
     "spleen": "#882255",
     "elsewhere": "#7f7f7f",
+    "washed_out": "#b8860b",
+    "urine": "#c9a227",
+    "wall_bound": "#8c564b",
+    "blood_neutrophils": "#e07bb0",
+    "blood_monocytes": "#8f7fc0",
+    "spent_phagocytes": "#a9a9a9",
 }
 
 OTHERS = ("#4477aa", "#ee6677", "#228833", "#aa3377", "#66ccee")

@@ -143,6 +143,7 @@ def _where(run: RunFolder) -> Html | None:
     total = last.groupby("compartment", sort=False)["amount"].sum()
     dose = last.groupby("compartment", sort=False)["percent_id"].sum()
     shown = [route for route in ROUTES if route in by_route and by_route[route].sum() > 0]
+    total = total.drop("washed_out") if not total["washed_out"] else total  # without a flow there is no such thing
     in_tumor = [key for key in total.index if by_route.loc[key].drop("all", errors="ignore").notna().any()]
     groups = {"in the tumour": in_tumor, "in the rest of the body": [key for key in total.index if key not in in_tumor]}
     bodies = []
