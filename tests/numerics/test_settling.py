@@ -21,7 +21,7 @@ def diffusive(n, loss):
 def test_the_fixed_point_of_a_linear_map_is_found(loss):
     matrix, source = diffusive(40, loss), np.random.default_rng(0).random(40)
     expected = np.linalg.solve(np.eye(40) - matrix, source)
-    found, rounds = settle(lambda x: matrix @ x + source, np.zeros(40), 1e-8, 200)
+    found, rounds = settle(lambda x, _: matrix @ x + source, np.zeros(40), 1e-8, 200)
     np.testing.assert_allclose(found, expected, rtol=1e-7 / loss)
     assert rounds < np.log(1e-8) / np.log(1 - loss) / (1 if loss > 0.1 else 10)  # of plain repetition
 
@@ -29,7 +29,7 @@ def test_the_fixed_point_of_a_linear_map_is_found(loss):
 def test_what_is_returned_is_what_was_asked_last():
     asked = []
 
-    def follows(x):
+    def follows(x, change):
         asked.append(x.copy())
         return 0.5 * x + 1
 
@@ -39,10 +39,10 @@ def test_what_is_returned_is_what_was_asked_last():
 
 
 def test_nothing_at_all_is_settled_at_once():
-    assert settle(lambda x: x, np.zeros(0), 1e-6, 3)[1] == 1
-    assert settle(lambda x: x, np.zeros(5), 1e-6, 3)[1] == 1
+    assert settle(lambda x, _: x, np.zeros(0), 1e-6, 3)[1] == 1
+    assert settle(lambda x, _: x, np.zeros(5), 1e-6, 3)[1] == 1
 
 
 def test_what_does_not_settle_is_an_error():
     with pytest.raises(ArithmeticError, match="no balance after 3 rounds"):
-        settle(lambda x: x + 1, np.zeros(2), 1e-6, 3)
+        settle(lambda x, _: x + 1, np.zeros(2), 1e-6, 3)

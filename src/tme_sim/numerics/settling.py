@@ -10,10 +10,14 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 REMEMBERED = 10
+ROUGH = 1e-2
 
 
-def settle(follows: Callable[[Floats], Floats], x: Floats, tolerance: float, at_most: int) -> tuple[Floats, int]:
+def settle(follows: Callable[[Floats, float], Floats], x: Floats, tolerance: float, at_most: int) -> tuple[Floats, int]:
     """The last x (n,) ≥ 0 that `follows` was called with, and how often, where |follows(x) − x| ≤ tolerance · max(x).
+
+    `follows` also learns by what share the x before still changed, 1 at first: it need not be much more exact than that, and
+    what it finds is the last only from changes of `ROUGH` on.
 
     Picard's iteration, sped up by Anderson's mixing (1965, doi:10.1145/321296.321305): of a linear map it takes the
     combination of the last eleven results that leaves the smallest difference. Sums are numpy's own, so that
@@ -22,12 +26,14 @@ def settle(follows: Callable[[Floats], Floats], x: Floats, tolerance: float, at_
     """
     results: list[Floats] = []
     left: list[Floats] = []
+    change = 1.0
     for rounds in range(1, at_most + 1):
-        found = follows(x)
+        found = follows(x, change)
         difference = found - x
         most, scale = float(np.abs(difference).max(initial=0.0)), float(x.max(initial=0.0))
-        if most <= tolerance * scale:
+        if most <= tolerance * scale and (change <= ROUGH or scale == 0):
             return x, rounds
+        change = most / scale if scale > 0 else most
         results, left = [*results[-REMEMBERED:], found], [*left[-REMEMBERED:], difference]
         x = np.maximum(_mixed(results, left), 0.0)
     raise ArithmeticError(f"no balance after {at_most} rounds: {most:.2g} of {scale:.2g} still changes")

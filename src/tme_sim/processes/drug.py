@@ -25,9 +25,11 @@ Reals = NDArray[np.float64]
 
 IN_PLASMA = 0
 """Of what waits to be taken up by the body, what was released in plasma at large; the rest in its organs or in heated vessels."""
-TOLERANCE, SETTLED, MOST_ROUNDS = 1e-6, 1e-5, 200
+TOLERANCE, SETTLED, MOST_ROUNDS = 1e-6, 1e-4, 200
 """Of the residual in the tissue, and of the change from round to round at which blood and tissue agree: far below what the mesh
 costs. What passes between them adds up in any case."""
+OF_CHANGE, LOOSE = 0.01, 0.1
+"""While they settle: the residual over the last round's change, and the largest."""
 
 
 @dataclass(frozen=True)
@@ -173,8 +175,9 @@ class Drug(Process):
             _solve(steady, free, sink, balance.source + balance.wall * inlet, state.time_s)
             return Solution(free, np.full_like(free, inlet), np.empty(0))
 
-        def follows(mean: Reals) -> Reals:
-            _solve(steady, free, sink, balance.source + balance.wall * blood.at_walls(mean, state.lattice), state.time_s)
+        def follows(mean: Reals, change: float) -> Reals:
+            source = balance.source + balance.wall * blood.at_walls(mean, state.lattice)
+            _solve(steady, free, sink, source, state.time_s, min(max(OF_CHANGE * change, TOLERANCE), LOOSE))
             return blood.mean_along(free, inlet, released)
 
         try:
@@ -242,9 +245,9 @@ class Drug(Process):
         return float(unbound_per_um3 * integral[0] / dt_s)
 
 
-def _solve(steady: SteadyField, u: Reals, sink: Reals, source: Reals, time_s: float) -> None:
+def _solve(steady: SteadyField, u: Reals, sink: Reals, source: Reals, time_s: float, tolerance: float | None = None) -> None:
     """Solve, and scale each patch by the little that the solver left over: what comes then goes, to rounding."""
-    steady.solve(u, sink, source, time_s)
+    steady.solve(u, sink, source, time_s, tolerance)
     np.maximum(u, 0.0, out=u)
     for planes in steady.planes:
         gone = float((sink[planes] * u[planes]).sum())

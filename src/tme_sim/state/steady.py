@@ -52,13 +52,16 @@ class SteadyField:
             self.faces.append(faces)
         self._solvers = [EllipticSolver(faces) for faces in self.faces]
 
-    def solve(self, u: Reals, sink: Reals, source: Reals, time_s: float) -> int:
-        """Solve in place for u, all (z, y, x), from what it holds; returns the iterations of all patches."""
+    def solve(self, u: Reals, sink: Reals, source: Reals, time_s: float, tolerance: float | None = None) -> int:
+        """Solve in place for u, all (z, y, x), from what it holds; returns the iterations of all patches.
+
+        tolerance: another one than the field's, for this solve.
+        """
         r, s = self._with_held(sink, source)
         iterations = 0
         for solver, at in zip(self._solvers, self.planes, strict=True):
             with self._told(at, time_s):
-                iterations += solver.solve(r[at], s[at], u[at], self._tolerance).iterations
+                iterations += solver.solve(r[at], s[at], u[at], tolerance or self._tolerance).iterations
         return iterations
 
     def solve_saturable(self, u: Reals, sink: Reals, source: Reals, largest: Reals, half: float, time_s: float) -> int:
