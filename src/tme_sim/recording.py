@@ -20,6 +20,8 @@ from tme_sim.state.vessels import VesselGraph
 
 LEVELS = ("summary", "series", "full")
 STATIC_FIELDS = ("lumen_fraction", "cell_fraction", "accessible_fraction", "inside", "wall_surface_um2")
+SPACE_FIELDS = ("cell_fraction", "accessible_fraction")
+"""These change with the cells where those have phases."""
 SUBSTANCE = "nanoparticle"
 
 
@@ -51,7 +53,7 @@ class RunRecorder:
             return
         attributes = field_attributes()
         if state.tick == 0:
-            static = {name: data for name, data in state.fields.items() if name in STATIC_FIELDS}
+            static = {name: state.fields[name] for name in static_names(state)}
             self.store.static_fields(static, attributes, state.lattice.voxel_um)
             if state.vessels is not None and state.vessels.graph is not None:
                 self.store.write_table("vessels.parquet", segment_table(state.vessels.graph))
@@ -59,7 +61,8 @@ class RunRecorder:
             self.store.write_table(f"agents/{kind}/{round(time_s):09d}.parquet", agent_table(population))
         if (flow := flow_table(state)) is not None:
             self.store.write_table(f"flow/{round(time_s):09d}.parquet", flow)
-        frame = {name: data for name, data in state.fields.items() if name not in STATIC_FIELDS}
+        still = static_names(state)
+        frame = {name: data for name, data in state.fields.items() if name not in still}
         if state.vessels is not None and "endothelium" in state.vessels.arrays:
             frame["endothelium"] = endothelium_field(state)
         self.store.append_frame(time_s, frame, attributes)
@@ -211,6 +214,12 @@ def flow_table(state: State) -> pd.DataFrame | None:
     prefix = "segment_"
     columns = {name.removeprefix(prefix): data for name, data in state.vessels.arrays.items() if name.startswith(prefix)}
     return pd.DataFrame(columns)
+
+
+def static_names(state: State) -> list[str]:
+    """Fields that are the same at any time."""
+    moving = SPACE_FIELDS if any("phase" in population for population in state.populations.values()) else ()
+    return [name for name in STATIC_FIELDS if name in state.fields and name not in moving]
 
 
 def endothelium_field(state: State) -> NDArray[Any]:

@@ -116,7 +116,7 @@ def _cells(run: RunFolder) -> list[Hint]:
         return []
     uptake = run.config["nanoparticle"]["uptake"]
     number = {kind: len(held) for kind, held in carriers_per_cell(run).items()}
-    fields = run.fields
+    fields = run.fields.isel(time=-1)
     accessible_um3 = float(fields["accessible_fraction"].sum()) * float(fields.attrs["spacing_um"]) ** 3
     cleared = sum(n * internal(uptake[kind]["clearance"]) for kind, n in number.items() if kind in uptake)
     known = "3.5·10⁻⁶ leaves 66 % outside cells at 48 h with a plasma half-life of 12 h"
