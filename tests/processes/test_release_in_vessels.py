@@ -137,12 +137,21 @@ def test_blood_that_stands_and_blood_at_37_releases_nothing_more(make_state, add
         assert released(state) == 0
 
 
-def test_vessels_without_a_graph_are_refused(make_state):
+def test_vessels_without_a_graph_or_flow_are_refused(make_state):
     state = make_state((1, 1, 1), walls=([0], [1.0]))
     rates = {"plasma_per_s": 0.0, "tissue_per_s": 0.0, "cell_per_s": 0.0, "lysosome_per_s": 0.0}
-    release = Release(release=Card(**rates, heat=HEAT), kinds=(), pools=("body.plasma",), with_heat=True, with_flow=True)
+    given = {"release": Card(**rates, heat=HEAT), "kinds": (), "pools": ("body.plasma",), "with_heat": True}
     with pytest.raises(InputError, match="needs vessels as a graph"):
-        release.prepare(state, None)
+        Release(**given, with_flow=True).prepare(state, None)
+    with pytest.raises(InputError, match="in_vessels true: needs perfusion"):
+        Release(**given)
+
+
+def test_without_release_in_vessels_heat_leaves_the_blood_as_it_is(make_state, add_cells):
+    state, release, _ = vessel(make_state, add_cells, in_vessels=False)
+    step(release, state)
+    assert released(state) == 0
+    assert not state.vessels.arrays["segment_source_amol"].any()
 
 
 @pytest.mark.parametrize("number", ["continuum", "stochastic"])

@@ -137,7 +137,8 @@ def test_heat_sets_free_on_voxels_and_in_cells_and_adds_nothing_at_37(make_state
     state.fields["temperature_C"] = np.array([37.0, 42.0]).reshape(1, 1, 2)
     cells = add_cells(state, "tumor_cells", [0, 1])
     cells["cargo"][:, 1, 0] = 1.0
-    process = release((*ON_VOXELS, "body.plasma"), ("tumor_cells",), heat=HEAT, tissue_per_s=1e-4, with_heat=True)
+    heated = {"heat": HEAT, "with_heat": True, "in_vessels": False}
+    process = release((*ON_VOXELS, "body.plasma"), ("tumor_cells",), tissue_per_s=1e-4, **heated)
     advance(state, process, 10.0, 6)
     added = 0.03 / (1 + np.exp(-4)) - 0.03 / (1 + np.exp(6))
     assert loaded(state).ravel() == pytest.approx(np.exp([-0.006, -0.006 - 60 * added]), rel=1e-12)
@@ -182,7 +183,7 @@ def test_windows_that_do_not_follow_each_other_are_refused():
 
 
 def test_pulses_that_the_interval_of_release_would_miss_are_refused():
-    pulses = {"with_heat": True, "pulse_times_s": (1800.0, 180.0)}
+    pulses = {"with_heat": True, "in_vessels": False, "pulse_times_s": (1800.0, 180.0)}
     with pytest.raises(InputError, match="divide the start and the duration of every pulse"):
         release(heat=HEAT, interval_s=600.0, **pulses)
     fitting: Process = release(heat=HEAT, interval_s=60.0, **pulses)

@@ -43,8 +43,8 @@ class Release(Process):
     is followed: clearance takes from all alike, release from each at the rate of its age. In organs release is as in plasma.
 
     Carriers in blood pass the heated vessels: along each segment d(Q c_L)/dx = −A k(T) c_L from plasma's concentration, exact
-    for its length; plasma at large loses what all copies release, and stays at the passive rate else. Without `perfusion` it is
-    not known what passes, and blood is taken as not heated.
+    for its length; plasma at large loses what all copies release, and stays at the passive rate else. in_vessels=false leaves
+    this out, as where nothing computes the flow.
 
     With `drug` in the run, what a carrier held is handed over to it: to the voxel outside cells, to the cell, to plasma, or to
     the blood of the segment. A reporter stays where it was released.
@@ -55,6 +55,7 @@ class Release(Process):
     endosome_pH: float = parameter("pH in endosomes", default=5.5, above=3, below=8)
     lysosome_pH: float = parameter("pH in lysosomes", default=5.0, above=3, below=8)
     enzyme: float = parameter("level outside cells of the enzyme that sets the payload free", default=1.0, at_least=0)
+    in_vessels: bool = parameter("whether heat releases from carriers in the blood that passes; needs perfusion", default=True)
     release: Card = given("nanoparticle.release")
     kinds: tuple[str, ...] = given("carrying_kinds")
     pools: tuple[str, ...] = given("carrier_pools")
@@ -72,6 +73,9 @@ class Release(Process):
         if acid is not None and not acid.latched and (self.drug_amol is not None or self.release.reporter is not None):
             told = "must be true where drug or reporter is followed: what came out does not go back into the carrier"
             raise InputError("nanoparticle.release.acid.latched", "false", told)
+        if self._in_vessels and not self.with_flow:
+            told = "needs perfusion among the processes, which says what passes the heat; or false"
+            raise InputError("processes.release.in_vessels", "true", told)
         interval_s = self.interval_s or 0.0
         if self._in_heat and interval_s and any(abs(time_s / interval_s % 1) > 1e-9 for time_s in self.pulse_times_s):
             told = "must divide the start and the duration of every pulse of heat, which would be missed in part"
@@ -105,7 +109,7 @@ class Release(Process):
 
     @property
     def _in_vessels(self) -> bool:
-        return self._in_heat and self.with_flow and "body.plasma" in self.pools
+        return self._in_heat and self.in_vessels and "body.plasma" in self.pools
 
     @property
     def _by_dose(self) -> bool:
