@@ -12,9 +12,10 @@ from numpy.typing import ArrayLike
 
 from tme_sim.numerics.arrays import Reals, in_place, plain
 from tme_sim.numerics.faces import Faces, NotSolvedError, refuse
+from tme_sim.numerics.inflow import add_inflow, even_once, row_of
 from tme_sim.numerics.jit import parallel_kernel, prange
 from tme_sim.numerics.lending import lent
-from tme_sim.numerics.multigrid import Multigrid, Numbers, Singles, add_inflow
+from tme_sim.numerics.multigrid import Multigrid, Numbers, Singles
 from tme_sim.numerics.threads import use_threads_for
 
 TOLERANCE = 1e-8
@@ -52,8 +53,8 @@ class EllipticSolver:
         self.shape = faces.shape
         largest = max(float(g.max(initial=0.0)) for g in faces.arrays)
         self._unit = largest if largest > 0 else 1.0
-        scaled = [g / self._unit for g in faces.arrays]
-        self._multigrid = Multigrid(scaled)
+        scaled = [even_once(g / self._unit) for g in faces.arrays]
+        self._multigrid = Multigrid([np.broadcast_to(g, full.shape) for g, full in zip(scaled, faces.arrays, strict=True)])
         finest = self._multigrid.levels[0]
         self._sink, single = finest.sink, (finest.gz, finest.gy, finest.gx)
         exact = all(np.array_equal(a, b) for a, b in zip(single, scaled, strict=True))
@@ -192,13 +193,14 @@ def _set_diagonal(
     nz, ny, nx = diagonal.shape
     for z in prange(nz):
         for y in range(ny):
+            a, b, c, d, e = row_of(gz, z, y), row_of(gz, z + 1, y), row_of(gy, z, y), row_of(gy, z, y + 1), row_of(gx, z, y)
             for x in range(nx):
                 r = sink[z, y, x]
                 if largest.size:
                     reach = u[z, y, x] + half
                     r += largest[z, y, x] / reach * (half / reach if tangent else 1.0)
                 single[z, y, x] = r * scale
-                g = gz[z, y, x] + gz[z + 1, y, x] + gy[z, y, x] + gy[z, y + 1, x] + gx[z, y, x] + gx[z, y, x + 1]
+                g = a[x] + b[x] + c[x] + d[x] + e[x] + e[x + 1]
                 diagonal[z, y, x] = g + r * scale
 
 

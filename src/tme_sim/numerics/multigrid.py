@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tme_sim.numerics.inflow import add_inflow, even_once, row_of
 from tme_sim.numerics.jit import kernel, parallel_kernel, prange
 from tme_sim.numerics.lending import lent
 from tme_sim.numerics.threads import use_threads_for
@@ -85,10 +86,10 @@ class Work:
 
 
 class Level:
-    """Conductances of one mesh, and work arrays on loan."""
+    """Conductances of one mesh, `even_once`, and work arrays on loan."""
 
     def __init__(self, faces: Sequence[Numbers], axes: Sequence[Axis]) -> None:
-        self.gz, self.gy, self.gx = (np.ascontiguousarray(g, np.float32) for g in faces)
+        self.gz, self.gy, self.gx = (even_once(g.astype(np.float32)) for g in faces)
         self.axes = tuple(axes)
         z, y, x = self.shape = len(axes[0].width), len(axes[1].width), len(axes[2].width)
         self.size = z * y * x
@@ -101,7 +102,8 @@ class Level:
         coarse = []
         for axis, g in enumerate((self.gz, self.gy, self.gx)):
             faces, ratio = self.axes[axis].face_scale
-            summed = np.take(g, faces, axis) * ratio.astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
+            full = np.broadcast_to(g, [n + (i == axis) for i, n in enumerate(self.shape)])
+            summed = np.take(full, faces, axis) * ratio.astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
             for other in {0, 1, 2} - {axis}:
                 summed = np.add.reduceat(summed, np.arange(0, self.shape[other], 2), other)
             coarse.append(summed)
@@ -178,27 +180,13 @@ def _set_sink(gz: Singles, gy: Singles, gx: Singles, sink: Singles, inverse: Sin
             coarse[plane] = 0.0
         for z in range(2 * plane, min(2 * plane + 2, nz)):
             for y in range(ny):
+                a, b, c, d, e = row_of(gz, z, y), row_of(gz, z + 1, y), row_of(gy, z, y), row_of(gy, z, y + 1), row_of(gx, z, y)
                 for x in range(nx):
-                    g = gz[z, y, x] + gz[z + 1, y, x] + gy[z, y, x] + gy[z, y + 1, x] + gx[z, y, x] + gx[z, y, x + 1]
+                    g = a[x] + b[x] + c[x] + d[x] + e[x] + e[x + 1]
                     r = sink[z, y, x]
                     inverse[z, y, x] = np.float32(1.0) / (g + r) if g + r > 0.0 else np.float32(1.0)
                     if coarse.size:
                         coarse[plane, y // 2, x // 2] += r * g * inverse[z, y, x]
-
-
-@kernel
-def add_inflow(gz: Numbers, gy: Numbers, gx: Numbers, u: Numbers, z: int, y: int, total: Numbers) -> None:
-    """Adds Σ g u over the six neighbours to `total` for one row; `u` has a margin. Few arrays a loop, else it stays scalar."""
-    n = gz.shape[2]
-    a, b, above, below = gz[z, y], gz[z + 1, y], u[z, y + 1, 1:], u[z + 2, y + 1, 1:]
-    for x in range(n):
-        total[x] += a[x] * above[x] + b[x] * below[x]
-    c, d, front, behind = gy[z, y], gy[z, y + 1], u[z + 1, y, 1:], u[z + 1, y + 2, 1:]
-    for x in range(n):
-        total[x] += c[x] * front[x] + d[x] * behind[x]
-    e, row = gx[z, y], u[z + 1, y + 1]
-    for x in range(n):
-        total[x] += e[x] * row[x] + e[x + 1] * row[x + 2]
 
 
 @parallel_kernel
@@ -210,12 +198,13 @@ def _relax(
     for z in prange(nz):
         total = line[z]
         for y in range(ny):
-            rhs, row, inv = b[z, y], u[z + 1, y + 1], inverse[z, y]
+            rhs, row, inv, odd = b[z, y], u[z + 1, y + 1, 1:], inverse[z, y], (z + y + colour) % 2
             for x in range(nx):
                 total[x] = rhs[x]
             add_inflow(gz, gy, gx, u, z, y, total)
-            for x in range((z + y + colour) % 2, nx, 2):
-                row[x + 1] = total[x] * inv[x]
+            for x in range(nx):  # the others are written too: whole vectors are the faster
+                new = total[x] * inv[x]
+                row[x] = new if (x + odd) % 2 == 0 else row[x]
 
 
 @parallel_kernel
