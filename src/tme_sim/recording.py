@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from tme_sim.files.run_store import RunStore
+from tme_sim.state.cells import is_alive
 from tme_sim.state.drug import drug_in_body, drug_on_lattice, drug_terms
 from tme_sim.state.ledger import GONE, audit, lattice_amounts, still_loaded, wall_bound, whole_body
 from tme_sim.state.population import Population
@@ -65,6 +66,8 @@ class RunRecorder:
         frame = {name: data for name, data in state.fields.items() if name not in still}
         if state.vessels is not None and "endothelium" in state.vessels.arrays:
             frame["endothelium"] = endothelium_field(state)
+        if "phase" in state.populations.get("tumor_cells", {}):
+            frame["dead_fraction"] = dead_field(state)
         self.store.append_frame(time_s, frame, attributes)
 
     def flush(self, at_end: bool = True) -> None:
@@ -229,6 +232,14 @@ def endothelium_field(state: State) -> NDArray[Any]:
     out = np.zeros((len(ROUTES), len(FORMS), state.lattice.n_voxels), stages.dtype)
     out[ROUTES.index("transcytosis")][:, state.vessels.voxel] = stages.sum(axis=0)
     return out.reshape(len(ROUTES), len(FORMS), *state.lattice.voxels)
+
+
+def dead_field(state: State) -> NDArray[np.float32]:
+    """(z, y, x) share of the tumour cells on each site that are dead; 0 where there are none."""
+    cells, lattice = state.populations["tumor_cells"], state.lattice
+    everyone = np.bincount(cells["site"], minlength=lattice.n_sites)
+    dead = np.bincount(cells["site"], ~is_alive(cells), lattice.n_sites)
+    return lattice.on_voxels(np.divide(dead, everyone, out=np.zeros(lattice.n_sites), where=everyone > 0)).astype(np.float32)
 
 
 def field_attributes() -> dict[str, dict[str, str]]:

@@ -128,6 +128,9 @@ def test_the_rows_are_sorted_as_they_should_be() -> None:
     assert all(kind <= rows_of(ROWS) | {"D08", "D09", "C11", "S80"} for kind in kinds)
 
 
+NEEDS = {"effect_drug": ["drug"], "effect_heat": ["heat"]}
+
+
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=str)
 def test_every_choice_composes_validates_and_builds(
     group: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -136,7 +139,7 @@ def test_every_choice_composes_validates_and_builds(
     words = [f"{group}={name}"]
     if group == "processes":
         default = list(load(request([])).config.processes)
-        words = [f"processes={','.join([*default, *([] if name in default else [name])])}"]
+        words = [f"processes={','.join([*default, *NEEDS.get(name, []), *([] if name in default else [name])])}"]
     if name == "from_image":
         vessels = np.zeros((8, 8, 8), np.uint8)
         vessels[:, 3:5, 3:5] = 1

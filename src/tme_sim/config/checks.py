@@ -43,6 +43,8 @@ PROVIDERS = {
     "fields.oxygen_mmHg": "oxygen",
     "fields.pH": "acidity",
     "fields.temperature_C": "heat",
+    "fields.thermal_dose_min": "heat",
+    "fields.drug_in_cells_amol": "drug",
     "populations.neutrophils": "phagocytes",
     "fields.interstitial_velocity_um_per_s": "interstitial_flow",
 }

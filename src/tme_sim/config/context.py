@@ -15,6 +15,7 @@ from tme_sim.config.settings import Config
 from tme_sim.files.tables import read_plasma_curve
 from tme_sim.state.cells import Space
 from tme_sim.state.clearance import renal_passage, size_classes_um
+from tme_sim.state.damage import DrugEffect
 from tme_sim.state.errors import InputError
 from tme_sim.state.pores import Filtration, driving_pressure_mmHg, sphere_radius_um
 from tme_sim.state.substance import (
@@ -39,7 +40,7 @@ CLEARANCE_KEYS = {
 """Of a card's clearance, what each model reads; `clearance_keys` adds what its other choices do."""
 
 
-PHASED = ("cell_cycle", "cell_death")
+PHASED = ("cell_cycle", "cell_death", "effect_drug", "effect_radiation", "effect_heat")
 """Processes that give tumour cells phases."""
 MOVING_CELLS = ("cell_cycle", "cell_death")
 """Processes that change which sites cells fill."""
@@ -74,6 +75,9 @@ class Context:
             "has_heat": lambda: self._enabled("heat") is not None,
             "heat_pulse_times_s": self._pulse_times,
             "iron_per_particle_g": self._iron_per_particle,
+            "particle_mass_g": self._particle_mass,
+            "has_decays": lambda: self._enabled("decays") is not None,
+            "drug_effect": self._drug_effect,
             "has_perfusion": lambda: self._enabled("perfusion") is not None,
             "filtration": self._filtration,
             "small_molecule": self._small_molecule,
@@ -181,6 +185,20 @@ class Context:
             return 0.0
         self.read |= {f"nanoparticle.{key}" for key in (*MASS_KEYS, "iron_fraction")}
         return particle_mass_g(self.config.nanoparticle) * self.config.nanoparticle.iron_fraction
+
+    def _particle_mass(self) -> float:
+        """Mass of a particle where a beam's effect depends on it; else 0."""
+        section = self._enabled("effect_radiation")
+        if section is None or (section.values["enhancer"] is None and section.values["sensitiser"] is None):
+            return 0.0
+        self.read |= {f"nanoparticle.{key}" for key in MASS_KEYS}
+        return particle_mass_g(self.config.nanoparticle)
+
+    def _drug_effect(self) -> DrugEffect:
+        self.read.add("drug.effect")
+        if self.config.drug is None or self.config.drug.effect is None:
+            raise InputError("drug.effect", None, "needs a drug whose card says how it kills cells; choose one with drug=NAME")
+        return self.config.drug.effect
 
     def _small_molecule(self) -> SmallMolecule:
         self.read.add("drug.transport")

@@ -33,6 +33,10 @@ KINDS: dict[str, dict[str, str]] = {
         "release": "tme_sim.processes.release:Release",
         "drug": "tme_sim.processes.drug:Drug",
         "labels": "tme_sim.processes.labels:Labels",
+        "decays": "tme_sim.processes.decays:Decays",
+        "effect_drug": "tme_sim.processes.effect_drug:EffectDrug",
+        "effect_radiation": "tme_sim.processes.effect_radiation:EffectRadiation",
+        "effect_heat": "tme_sim.processes.effect_heat:EffectHeat",
     },
     "readout": {},
 }

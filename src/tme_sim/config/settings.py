@@ -9,6 +9,7 @@ from typing import Literal
 from tme_sim.config.schema import Section
 from tme_sim.config.units import Dose
 from tme_sim.state.boundaries import Boundaries
+from tme_sim.state.damage import DrugEffect
 from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import parameter
 from tme_sim.state.substance import Nanoparticle, SmallMolecule
@@ -55,6 +56,7 @@ class Drug:
     name: str = parameter("name of the drug")
     molar_mass_g_per_mol: float = parameter("molar mass", above=10)
     transport: SmallMolecule | None = parameter("how it moves once released; null: not known", default=None)
+    effect: DrugEffect | None = parameter("how it kills cells; null: not known", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,6 +60,8 @@ _BASES = {
     "Pa": ("1", _dimensions(mass=1, length=-1, time=-2)),
     "Bq": ("1", _dimensions(time=-1)),
     "Ci": ("3.7e10", _dimensions(time=-1)),
+    "Gy": ("1", _dimensions(length=2, time=-2)),
+    "eV": ("1.602176634e-19", _dimensions(mass=1, length=2, time=-2)),
 }
 _OTHERS = {
     "%": ("1e-2", _dimensions()),

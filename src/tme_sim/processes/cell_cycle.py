@@ -13,6 +13,7 @@ from tme_sim.numerics.random import uniforms
 from tme_sim.numerics.share import share
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state.cells import IN_CELLS, Space, give_phases, is_alive, move_drug, occupied_sites, parts_of
+from tme_sim.state.damage import INHERITED
 from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import given, parameter
 from tme_sim.state.population import Population
@@ -111,8 +112,8 @@ class CellCycle(Process):
         self.space.fill(lattice, state.fields, occupied_sites(lattice, {"macrophages": {"site": others}, "tumor_cells": cells}))
 
     def _bear(self, cells: Population, mothers: Integers, born: Integers, streams: Streams) -> None:
-        """Daughters with half of what their mothers hold; any other column begins at zero."""
-        taken_along = {"site": born}
+        """Daughters with half of what their mothers hold, and `INHERITED`; any other column begins at zero."""
+        taken_along = {"site": born} | {column: cells[column][mothers] for column in INHERITED if column in cells}
         for column in ("cargo", "lysosome"):
             held = cells[column][mothers]
             half = share(held, 0.5, streams.key("split", column), parts_of(cells["id"][mothers], held))

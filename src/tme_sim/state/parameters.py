@@ -41,6 +41,11 @@ UNITS = {
     "W_per_mL": "W/mL",
     "J_per_mL_K": "J/mL/K",
     "Bq": "Bq",
+    "mM": "mM",
+    "Gy": "Gy",
+    "per_Gy": "1/Gy",
+    "per_Gy2": "1/Gy**2",
+    "keV": "keV",
 }
 _LONGEST_FIRST = sorted(UNITS, key=len, reverse=True)
 
