@@ -109,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
     view.add_argument("run", metavar="RUN")
     view.add_argument("--screenshot", type=Path, metavar="F", help="write a picture instead of opening a window")
     view.add_argument(
-        "--layers", metavar="a,b", help="vessels, gaps, particles, macrophages, neutrophils, monocytes, tumor_cells"
+        "--layers", metavar="a,b", help="vessels, gaps, particles, macrophages, neutrophils, monocytes, t_cells, tumor_cells"
     )
     view.add_argument("--slice", metavar="z=50%", help="a plane of carrier concentration")
     view.add_argument("--time", metavar="T", help="a recorded time such as 12h (default: the last)")

@@ -16,6 +16,7 @@ COMPARTMENTS = {
     "macrophages": "#1b7f5c",
     "neutrophils": "#dd4b9b",
     "monocytes": "#6a51a3",
+    "t_cells": "#7b4a12",
     "tumor_cells": "#d55e00",
     "degraded": "#8a8f98",
     "plasma": "#b2182b",

@@ -14,6 +14,7 @@ from tme_sim.views import layout, meshes
 from tme_sim.views.palette import COMPARTMENTS
 from tme_sim.views.palette import ROUTES as ROUTE_COLORS
 from tme_sim.views.snapshot import Cut, Floats, Snapshot
+from tme_sim.views.words import name as in_words
 from tme_sim.views.words import number
 
 ROUTE_WORDS = {"injected": "by injection", "gap": "through gaps", "transcytosis": "by transcytosis", "phagocyte": "in phagocytes"}
@@ -83,12 +84,16 @@ class Picture:
         """Spheres in the colour of monocytes."""
         self._blood_cells("monocytes")
 
+    def t_cells(self) -> None:
+        """Spheres in the colour of T cells."""
+        self._blood_cells("t_cells")
+
     def _blood_cells(self, kind: str) -> None:
         points, _ = self.snapshot.cells(kind, CELLS)
         if len(points):
             radius, color = 0.35 * self.snapshot.site_um, COMPARTMENTS[kind]
             self._add(meshes.spheres(points[self._kept(points, radius)], radius, 10), color=color)
-            self.legend.append((self._share(kind, len(points), f"{kind} in tissue"), color))
+            self.legend.append((self._share(kind, len(points), f"{in_words(kind)} in tissue"), color))
 
     def tumor_cells(self) -> None:
         """Faint spheres."""

@@ -17,9 +17,10 @@ from tme_sim.views.layout import SIZE
 from tme_sim.views.picture import Picture
 from tme_sim.views.snapshot import Snapshot, parse_cut
 
-LAYERS = ("vessels", "gaps", "particles", "macrophages", "neutrophils", "monocytes", "tumor_cells", "slice")
-SHOWN = ("vessels", "gaps", "particles", "macrophages", "neutrophils", "monocytes")
-POPULATIONS = ("gaps", "macrophages", "neutrophils", "monocytes", "tumor_cells")  # layers that need recorded agents of that name
+LAYERS = ("vessels", "gaps", "particles", "macrophages", "neutrophils", "monocytes", "t_cells", "tumor_cells", "slice")
+SHOWN = ("vessels", "gaps", "particles", "macrophages", "neutrophils", "monocytes", "t_cells")
+POPULATIONS = ("gaps", "macrophages", "neutrophils", "monocytes", "t_cells", "tumor_cells")
+"""Layers that need recorded agents of that name."""
 
 
 def scene(
