@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tme_sim.numerics.faces import CLOSED, OPEN
 from tme_sim.processes.base import Process, StateView, Streams
+from tme_sim.state.carriers import carriers_on_voxels, in_tissue
 from tme_sim.state.errors import InputError
 from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import given, parameter
@@ -111,14 +112,11 @@ class Heat(Process):
                     raise InputError(f"processes.heat.pulses[{i}].{key}", f"{time_s:g} s", told)
 
     @property
-    def _lattice_pools(self) -> list[str]:
-        return [pool for pool in self.pools if not pool.startswith("body.")] if self.magnetic is not None else []
-
-    @property
     def reads(self) -> frozenset[str]:
-        kinds = self.kinds if self.magnetic is not None else ()
-        columns = {f"populations.{kind}.{column}" for kind in kinds for column in ("site", "cargo", "lysosome")}
-        return frozenset(columns | set(self._lattice_pools))
+        if self.magnetic is None:
+            return frozenset()
+        columns = {f"populations.{kind}.{column}" for kind in self.kinds for column in ("site", "cargo", "lysosome")}
+        return frozenset(columns | set(in_tissue(self.pools)))
 
     @property
     def writes(self) -> frozenset[str]:
@@ -146,8 +144,10 @@ class Heat(Process):
             )
             source = rise / dt_s
             if on and self.magnetic is not None:
-                power_W_per_mL = self.magnetic.absorption_W_per_g * self._iron_g(state) / (state.lattice.voxel_um3 * 1e-12)
-                source += power_W_per_mL / self.capacity_J_per_mL_K
+                homes = {"fields": fields, "vessels": state.vessels}
+                carriers = carriers_on_voxels(state.lattice, homes, state.populations, self.pools, self.kinds)
+                iron_g_per_mL = self.iron_g * carriers / (state.lattice.voxel_um3 * 1e-12)
+                source += self.magnetic.absorption_W_per_g * iron_g_per_mL / self.capacity_J_per_mL_K
             self._solve(rise, source, dt_s, state.time_s)
             if on and self.focus is not None:
                 rise += self._of_focus(self.focus, state, rise, dt_s)
@@ -180,22 +180,6 @@ class Heat(Process):
             missing = focus.target_C - self.blood_C - rise[planes][centre]
             added[planes] = per_power[planes] * (max(missing, 0.0) / per_power[planes][centre])
         return added
-
-    def _iron_g(self, state: StateView) -> Reals:
-        """(z, y, x) mass of iron in each voxel."""
-        lattice, carriers = state.lattice, np.zeros(state.lattice.voxels)
-        for pool in self._lattice_pools:
-            home, name = pool.split(".", 1)
-            amount = getattr(state, home)[name]
-            by_place = amount.sum(axis=(0, 1), dtype=np.float64)
-            if home == "vessels":
-                by_place = np.bincount(state.vessels["voxel"], by_place, lattice.n_voxels).reshape(lattice.voxels)
-            carriers += by_place
-        for kind in self.kinds:
-            agents = state.populations[kind]
-            held = (agents["cargo"] + agents["lysosome"]).sum(axis=(1, 2), dtype=np.float64)
-            carriers += lattice.evenly(np.bincount(agents["site"], held, lattice.n_sites).astype(np.float64))
-        return carriers * self.iron_g
 
 
 def equivalent_minutes(temperature_C: ArrayLike, dt_s: float) -> Reals:
