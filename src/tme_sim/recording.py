@@ -22,7 +22,8 @@ from tme_sim.state.vessels import VesselGraph
 LEVELS = ("summary", "series", "full")
 STATIC_FIELDS = ("lumen_fraction", "cell_fraction", "accessible_fraction", "inside", "wall_surface_um2")
 SPACE_FIELDS = ("cell_fraction", "accessible_fraction")
-"""These change with the cells where those have phases."""
+MOVING = {"phase", "polarisation"}
+"""Columns of cells that divide, die or walk: the fields above then change with them."""
 SUBSTANCE = "nanoparticle"
 
 
@@ -221,7 +222,7 @@ def flow_table(state: State) -> pd.DataFrame | None:
 
 def static_names(state: State) -> list[str]:
     """Fields that are the same at any time."""
-    moving = SPACE_FIELDS if any("phase" in population for population in state.populations.values()) else ()
+    moving = SPACE_FIELDS if any(MOVING & set(population) for population in state.populations.values()) else ()
     return [name for name in STATIC_FIELDS if name in state.fields and name not in moving]
 
 
