@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tme_sim.numerics.edges import Edges, Side, edge_rates
 from tme_sim.numerics.hops import hop
+from tme_sim.numerics.pace import pace, slow_down
 from tme_sim.numerics.random import Key
 from tme_sim.numerics.rkl2 import Integration, integrate
 from tme_sim.numerics.transport import FaceRates, face_rates, fingerprint, holds_any, leave_rate, parts, step_continuum
@@ -33,9 +34,10 @@ faster from 100 to 150 parts on at 64³ voxels, from 170 to 330 on at 128³."""
 class Transport(Process):
     """∂C/∂t = ∇·(φ D ∇(C/φ)) − ∇·(f_r v C/φ) from one set of face rates, v that of interstitial_flow if the run has it.
 
-    Amounts take explicit or RKL2 steps, counts exact multinomial hops. What passes a periodic face of the lattice enters
-    opposite; nothing leaves but what the flow washes out (`state.outflow`). Every step follows what other processes let in, so
-    RKL2 starts it with short steps; `integration` tells what the last one took, and its error.
+    Amounts take explicit or RKL2 steps, counts exact multinomial hops, in parts as short as 99 of 100 voxels need: exchange of
+    the others, of little accessible volume amid much, is slowed down to that (`numerics.pace`). What passes a periodic face of
+    the lattice enters opposite; nothing leaves but what the flow washes out (`state.outflow`). Every step follows what other
+    processes let in, so RKL2 starts it with short steps; `integration` tells what the last one took, and its error.
     """
 
     retardation: float = parameter("velocity of the carriers over that of the fluid, f_r", default=1.0, at_least=0, at_most=1)
@@ -46,10 +48,11 @@ class Transport(Process):
     boundaries: Boundaries = given("lattice.boundaries", default=NO_FLUX)
     integration: Integration | None = field(default=None, init=False, repr=False)
     _rates: FaceRates | None = field(default=None, init=False, repr=False)
-    _marks: list[int] = field(default_factory=list, init=False, repr=False)
+    _marks: list[float] = field(default_factory=list, init=False, repr=False)
     _edges: Edges | None = field(default=None, init=False, repr=False)
     _outflow: Outflow | None = field(default=None, init=False, repr=False)
     _leave_per_s: float = field(default=0.0, init=False, repr=False)
+    _parts: int = field(default=1, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.has_flow and self.integrator == "rkl2":
@@ -72,9 +75,8 @@ class Transport(Process):
             raise InputError("lattice.boundaries.z", "periodic", told)
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
-        rates = self._rates_now(state)
-        amounts = state.fields["nanoparticle"]
-        n = parts(self._leave_per_s, dt_s)
+        rates = self._rates_now(state, dt_s)
+        amounts, n = state.fields["nanoparticle"], self._parts
         for route, form in np.ndindex(*amounts.shape[:2]):
             amount = amounts[route, form]
             if not holds_any(amount):
@@ -112,11 +114,11 @@ class Transport(Process):
             washed_out = washed_out + self._outflow.bring_in(amount, left, (key[0], key[1] ^ 2))
         return washed_out
 
-    def _rates_now(self, state: StateView) -> FaceRates:
+    def _rates_now(self, state: StateView, dt_s: float) -> FaceRates:
         """The rates, computed anew where flow or cells are others: to look at all is cheap beside that, and restarts alike."""
         lattice, capacity = state.lattice, state.fields["accessible_fraction"]
         flow = [state.fields[name] for name in FLOW] if self.has_flow else []
-        marks = [fingerprint(each) for each in (*flow, *([capacity] if self.space_changes else []))]
+        marks = [dt_s, *(fingerprint(each) for each in (*flow, *([capacity] if self.space_changes else [])))]
         if self._rates is None or marks != self._marks:
             self._marks = marks
             carried = self.retardation * flow[0] if flow else None
@@ -128,7 +130,19 @@ class Transport(Process):
                 self._outflow = Outflow.of(lattice, capacity, flow[1:], self.retardation)
                 leave_per_s.ravel()[self._outflow.outlets] += self._outflow.rate_per_s
             self._leave_per_s = float(leave_per_s.max(initial=0.0))
+            self._parts = self._in_parts(self._rates, leave_per_s, dt_s)
         return self._rates
+
+    def _in_parts(self, rates: FaceRates, leave_per_s: NDArray[np.float64], dt_s: float) -> int:
+        """How many a step takes; slows down what is faster than they allow, where all of it is between voxels and explicit."""
+        n = parts(self._leave_per_s, dt_s)
+        if dt_s == 0 or self._edges is not None or self.integrator == "rkl2" or (self._outflow is None and n > FEW):
+            return n
+        washes_per_s = 0.0 if self._outflow is None else float(self._outflow.rate_per_s.max(initial=0.0))
+        fewer = max(parts(pace(leave_per_s), dt_s, 1.0), parts(washes_per_s, dt_s))
+        if fewer < n:
+            slow_down(rates, leave_per_s, fewer / dt_s)
+        return min(fewer, n)
 
     def _edges_of(self, voxel_um: float, capacity: NDArray[Any]) -> Edges | None:
         """What passes the lattice's faces; None where nothing does, which is the faster way."""
