@@ -52,7 +52,7 @@ PROVIDERS = {
 
 KNOW_PERIODIC = (
     *("circulation", "perfusion", "gaps", "bursts", "transcytosis", "transport", "binding", "uptake", "release", "labels"),
-    "interstitial_flow",
+    *("interstitial_flow", "effect_drug", "effect_radiation", "effect_heat"),
 )
 """Kinds that look at no voxel but their own, or across periodic faces too; the last is refused by transport itself."""
 
