@@ -27,23 +27,35 @@ def pass_on(held: NDArray[Any], moves: ArrayLike, key: Key) -> NDArray[Any]:
     stages, places = store.shape
     if chance.shape != (stages,) or not (np.isfinite(chance) & (chance >= 0)).all() or chance.sum() > 1 + 1e-12:
         raise ValueError(f"moves {chance}: must be {stages} chances that add up to at most 1")
+    use_threads_for(store.size)
     if store.dtype.kind == "f":
-        return _pass_on_amounts(store, chance)
+        gone = np.zeros(places)
+        _pass_on_amounts(store, chance, gone)
+        return gone
     left = 1.0 - np.concatenate([[0.0], np.cumsum(chance)[:-1]])
     of_left = np.clip(np.divide(chance, left, out=np.ones(stages), where=left > 0), 0.0, 1.0)
     leaves = np.zeros(places, np.int64)
-    use_threads_for(store.size)
     _pass_on_counts(store, of_left, *key_words(key), leaves)
     return leaves
 
 
-def _pass_on_amounts(held: Reals, chance: Reals) -> Reals:
-    """The chain as a matrix: stage s goes to t ≥ s with moves[t − s], and out with the rest."""
-    stages = len(chance)
-    onward = np.array([[chance[t - s] if t >= s else 0.0 for s in range(stages)] for t in range(stages)])
-    leaves = np.maximum(1.0 - onward.sum(axis=0), 0.0) @ held
-    held[...] = onward @ held
-    return np.asarray(leaves)
+@parallel_kernel
+def _pass_on_amounts(held: Reals, chance: Reals, leaves: Reals) -> None:
+    """Stage s goes to t ≥ s with chance[t − s], and out with the rest."""
+    stages, places = held.shape
+    for chunk in prange((places + CHUNK - 1) // CHUNK):
+        part = held[:, chunk * CHUNK : min((chunk + 1) * CHUNK, places)]
+        out = leaves[chunk * CHUNK : min((chunk + 1) * CHUNK, places)]
+        for stage in range(stages):
+            rest = max(1.0 - chance[: stages - stage].sum(), 0.0)
+            for place in range(out.size):
+                out[place] += rest * part[stage, place]
+        for to in range(stages - 1, -1, -1):  # the last first: it asks for what is before it
+            for place in range(out.size):
+                part[to, place] *= chance[0]
+            for stage in range(to):
+                for place in range(out.size):
+                    part[to, place] += chance[to - stage] * part[stage, place]
 
 
 @parallel_kernel
