@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tme_sim.analysis.drug_measures import drug_measures
 from tme_sim.analysis.profiles import Tissue, holds_vessel, profile
 from tme_sim.state.cells import is_alive
+from tme_sim.state.kupffer import KIND as KUPFFER
 from tme_sim.state.ledger import GONE, lattice_amounts, whole_body
 from tme_sim.state.reporter import reporter_released
 from tme_sim.state.state import State
@@ -74,6 +75,10 @@ def summarise(
         found[f"route_held_fraction_{route}"] = _ratio(float(total[at].sum()), everything)
     found |= phagocyte_traffic(state, tumor_mass_g, series, float(entered[ROUTES.index("phagocyte")]))
     found |= {f"reporter_released_in_{place}": amount for place, amount in reporter_released(state).items()}
+    if KUPFFER in state.populations:
+        taken = state.populations[KUPFFER]["taken"]
+        found["kupffer_mean_load"] = _ratio(float(taken.sum()), len(taken))
+        found["liver_over_tumor"] = _ratio(found["liver_percent_id_per_g"], found["tumor_percent_id_per_g"] or 0.0)
     return found | drug_measures(state, series)
 
 

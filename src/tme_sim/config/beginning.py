@@ -15,6 +15,8 @@ from tme_sim.config.units import format_quantity
 from tme_sim.state.body import Body
 from tme_sim.state.cells import occupied_sites
 from tme_sim.state.errors import InputError
+from tme_sim.state.kupffer import FLOW, Sinusoids
+from tme_sim.state.kupffer import KIND as KUPFFER
 from tme_sim.state.ledger import Ledger
 from tme_sim.state.parameters import split_unit
 from tme_sim.state.population import Population
@@ -122,6 +124,18 @@ def seed_cells(state: State, config: Config, geometry: Geometry, context: Contex
         state.populations[kind] = Population({"site": members, **empty})
     state.populations |= {kind: state.no_cells() for kind in context.carrying_kinds() if kind not in state.populations}
     context.cell_space().fill(lattice, state.fields, occupied_sites(lattice, state.populations))
+    if geometry.sinusoids is not None:
+        _seed_kupffer_cells(state, config, geometry.sinusoids, context, random)
+
+
+def _seed_kupffer_cells(state: State, config: Config, sinusoids: Sinusoids, context: Context, random: Random) -> None:
+    """As many as the body's liver has in that volume, outside the lesion."""
+    density: float = context("tissue.density_g_per_mL")
+    liver_um3 = config.body.liver_mass_g / density * 1e12
+    around_um3 = float((state.fields["inside"] == 0).sum()) * state.lattice.voxel_um3
+    cells = round(context("body.kupffer_cells") * around_um3 / liver_um3)
+    state.populations[KUPFFER] = sinusoids.populate(cells, state.total_dtype, random("kupffer cells"))
+    state.body.traits[FLOW] = np.array([sinusoids.plasma_flow_per_s * liver_um3])
 
 
 def carrier_pools(state: State) -> list[str]:

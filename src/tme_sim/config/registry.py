@@ -11,6 +11,7 @@ KINDS: dict[str, dict[str, str]] = {
     "tissue": {
         "vascular_tree": "tme_sim.tissues.vascular_tree:VascularTree",
         "from_image": "tme_sim.tissues.from_image:FromImage",
+        "liver": "tme_sim.tissues.liver:Liver",
     },
     "process": {
         "circulation": "tme_sim.processes.circulation:Circulation",

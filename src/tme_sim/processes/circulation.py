@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import exp, expm1, log
 
 import numpy as np
@@ -14,11 +14,13 @@ from tme_sim.numerics.share import share, split
 from tme_sim.processes.base import Process, StateView, Streams
 from tme_sim.state.clearance import Clearance, renal_passage
 from tme_sim.state.errors import InputError
+from tme_sim.state.kupffer import FLOW, KIND, extraction, hand_out
 from tme_sim.state.parameters import given
 from tme_sim.state.state import State
 from tme_sim.state.variables import FORMS
 
 SIZES = "plasma_sizes"
+IN_LIVER = ("kupffer", "liver_endothelium")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -32,7 +34,10 @@ class Circulation(Process):
     A class needs no pool of its own: only the share of plasma in each is kept (`traits.plasma_sizes`), and a particle of unknown
     size survives with the mean of the classes' probabilities, so that counts are drawn as if every size were followed.
 
-    Along a given curve f(t) of one bolus plasma loses 1 − f(t+dt)/f(t) to the pool `elsewhere`; what the tissue draws comes on top.
+    Where the tissue holds Kupffer cells (`liver`), they are some of the body's and their share of the pool is shown on them.
+
+    Along a given curve f(t) of one bolus plasma loses 1 − f(t+dt)/f(t) to the pool `elsewhere`; what the tissue draws comes on
+    top.
     """
 
     clearance: Clearance = given("nanoparticle.clearance")
@@ -43,6 +48,7 @@ class Circulation(Process):
     dose_times_s: tuple[float, ...] = given("protocol.times_s")
     infusion_s: float = given("protocol.infusion_s")
     curve: NDArray[np.float64] | None = given("clearance_curve")
+    _has_kupffer_cells: bool = field(default=False, init=False, repr=False)
 
     def __post_init__(self) -> None:
         c = self.clearance
@@ -59,12 +65,14 @@ class Circulation(Process):
 
     @property
     def reads(self) -> frozenset[str]:
-        return frozenset()
+        cells = {f"populations.{KIND}.{column}" for column in ("voxel", "passed")} | {f"traits.{FLOW}"}
+        return frozenset(cells if self._has_kupffer_cells else ())
 
     @property
     def writes(self) -> frozenset[str]:
         sizes = {f"traits.{SIZES}"} if self._follows_sizes else set()
-        return frozenset({f"body.{name}" for name in ("plasma", *self.organs)} | sizes)
+        taken = {f"populations.{KIND}.taken"} if self._has_kupffer_cells else set()
+        return frozenset({f"body.{name}" for name in ("plasma", *self.organs)} | sizes | taken)
 
     @property
     def _follows_sizes(self) -> bool:
@@ -83,6 +91,7 @@ class Circulation(Process):
         """Empty pools; the dose of time 0 comes with the first step."""
         for name in ("plasma", *self.organs):
             state.body.pools.setdefault(name, np.zeros(len(FORMS), state.total_dtype))
+        self._has_kupffer_cells = KIND in state.populations and "kupffer" in self.organs
         if self._follows_sizes:
             state.body.traits[SIZES] = np.full(len(self.sizes_um), 1 / len(self.sizes_um))
 
@@ -103,6 +112,18 @@ class Circulation(Process):
             for organ, name in enumerate(self.organs):
                 state.body[name][...] += parts[:, organ]
             plasma -= lost
+            if self._has_kupffer_cells:
+                self._show_in_liver(state, parts, total, dt_s, streams)
+
+    def _show_in_liver(self, state: StateView, parts: NDArray[np.float64], total: float, dt_s: float, streams: Streams) -> None:
+        """Which Kupffer cells of the tissue took what; (forms, organs) `parts` of the `total` in plasma went to the organs."""
+        by_organ = dict(zip(self.organs, parts.sum(axis=0), strict=True))
+        into_liver = float(sum(by_organ.get(name, 0) for name in IN_LIVER))
+        cleared_um3 = into_liver * state.plasma_volume_um3 / (total - float(parts.sum()) / 2)
+        extracted = extraction(cleared_um3, float(state.traits[FLOW][0]) * dt_s)
+        capacity = self.clearance.kupffer_capacity if self.clearance.kupffer == "capacity" else None
+        cells, key = state.populations[KIND], streams.key("on the lattice")
+        hand_out(cells, by_organ["kupffer"], self.kupffer_cells, extracted, capacity, key)
 
     def _dose_until(self, time_s: float, dt_s: float) -> int | float:
         """Dose injected before time_s, whole particles; a bolus goes in at the start of the step at its time."""

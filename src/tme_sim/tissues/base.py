@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from tme_sim.state.kupffer import Sinusoids
 from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import given, parameter
 from tme_sim.state.substance import Matrix
@@ -22,6 +23,7 @@ class Geometry:
     lumen_fraction, surface_um2: (z, y, x) per voxel; inside: (z, y, x) per voxel, True within the tumour; occupancy:
     (z, y, x) per site, chance that it holds a cell, None where the density of cells is the same everywhere; morphometry:
     figures for the report, with units in their names. macrophage_fraction: (z, y, x) per site where patches differ in it.
+    sinusoids: where Kupffer cells may sit, in a liver.
     """
 
     lattice: Lattice
@@ -32,6 +34,7 @@ class Geometry:
     morphometry: dict[str, float] = field(default_factory=dict)
     graph: VesselGraph | None = None
     macrophage_fraction: NDArray[np.float64] | None = None
+    sinusoids: Sinusoids | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
