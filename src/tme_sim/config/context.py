@@ -42,7 +42,7 @@ CLEARANCE_KEYS = {
 
 PHASED = ("cell_cycle", "cell_death", "effect_drug", "effect_radiation", "effect_heat")
 """Processes that give tumour cells phases."""
-MOVING_CELLS = ("cell_cycle", "cell_death")
+MOVING_CELLS = ("cell_cycle", "cell_death", "macrophages")
 """Processes that change which sites cells fill."""
 
 
@@ -66,6 +66,8 @@ class Context:
             "has_drug": lambda: self._enabled("drug") is not None,
             "phased_kinds": lambda: ("tumor_cells",) if self._any_enabled(PHASED) else (),
             "cells_change_space": lambda: self._any_enabled(MOVING_CELLS),
+            "has_macrophages": lambda: self._enabled("macrophages") is not None,
+            "m2_uptake": self._m2_uptake,
             "has_gaps": lambda: self._enabled("gaps") is not None,
             "carrier_pools": lambda: tuple(self.carrier_pools),
             "gap_length_um": self._gap_length,
@@ -152,6 +154,11 @@ class Context:
 
     def _any_enabled(self, kinds: tuple[str, ...]) -> bool:
         return any(self._enabled(kind) is not None for kind in kinds)
+
+    def _m2_uptake(self) -> float | None:
+        """What polarisation makes of a macrophage's clearance; None where nothing polarises it."""
+        section = self._enabled("macrophages")
+        return None if section is None else float(section.values["m2_uptake"])
 
     def _gap_length(self) -> float | None:
         """Length of the gaps through the wall; None without gaps."""

@@ -27,6 +27,7 @@ KINDS: dict[str, dict[str, str]] = {
         "transcytosis": "tme_sim.processes.transcytosis:Transcytosis",
         "phagocytes": "tme_sim.processes.phagocytes:Phagocytes",
         "migration": "tme_sim.processes.migration:Migration",
+        "macrophages": "tme_sim.processes.macrophages:Macrophages",
         "t_cells": "tme_sim.processes.t_cells:TCells",
         "transport": "tme_sim.processes.transport:Transport",
         "binding": "tme_sim.processes.binding:Binding",

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from tme_sim.numerics.arrays import Integers, Reals, plain
 from tme_sim.numerics.binning import bins
 from tme_sim.numerics.jit import kernel, parallel_kernel, prange
-from tme_sim.numerics.random import Key, key_words, stream_of, uniform
+from tme_sim.numerics.random import Key, key_words, stream_of, uniform, uniforms
 from tme_sim.numerics.threads import use_threads_for
 
 CHUNK = 1024
@@ -48,6 +48,26 @@ def meet(place: ArrayLike, others: ArrayLike, passable: NDArray[np.bool_], key: 
     use_threads_for(places.size)
     _meet(places, plain(passable).reshape(6, -1), strides(shape), start, order, *key_words(key), plain(entity, np.int64), out)
     return out
+
+
+def wander(
+    place: ArrayLike, others: ArrayLike, rates: NDArray[Any], dt_s: float, key: Key, entity: ArrayLike
+) -> tuple[Integers, Integers]:
+    """Where walkers that fill their sites are after `dt_s`, and the others, with whom they change places.
+
+    place: (walkers,), others: (others,) flat sites; rates, entity: as in `walk`. One after the other, in an order drawn anew,
+    walks in continuous time. A hop onto another walker's site is not made; one of the others that is there goes to the site that
+    was left, unless one of its kind is there already. Few walkers among many are independent; a dense population comes to rest
+    at ρ/(1 − ρ) in proportion to the capacity of its sites.
+    """
+    walkers, passed, ids = plain(place, np.int64).copy(), plain(others, np.int64).copy(), plain(entity, np.int64)
+    shape = rates.shape[1:]
+    walker_at, other_at = (np.full(int(np.prod(shape)), NOBODY, np.int64) for _ in range(2))
+    walker_at[walkers], other_at[passed] = np.arange(walkers.size), np.arange(passed.size)
+    order = np.argsort(uniforms(key, ids), kind="stable")
+    table = plain(rates, np.float64).reshape(6, -1)
+    _wander(walkers, passed, walker_at, other_at, order, table, strides(shape), float(dt_s), *key_words(key), ids)
+    return walkers, passed
 
 
 def strides(shape: tuple[int, ...]) -> Integers:
@@ -89,6 +109,36 @@ def _walk(
                 at = _hop(at, rates, offset, total * uniform(stream, draw + 1))
                 draw += 2
             out[i] = at
+
+
+@kernel
+def _wander(
+    place: Integers, others: Integers, walker_at: Integers, other_at: Integers, order: Integers,
+    rates: Reals, offset: Integers, dt_s: float, k0: np.uint64, k1: np.uint64, entity: Integers,
+) -> None:  # fmt: skip
+    for turn in order:
+        at, stream, draw, left_s = place[turn], stream_of(k0, k1, entity[turn]), 1, dt_s
+        while True:
+            total = 0.0
+            for f in range(6):
+                total += rates[f, at]
+            if total <= 0.0:
+                break
+            left_s += np.log(uniform(stream, draw)) / total
+            if left_s <= 0.0:
+                break
+            to = _hop(at, rates, offset, total * uniform(stream, draw + 1))
+            draw += 2
+            if walker_at[to] != NOBODY:
+                continue
+            if other_at[to] != NOBODY and other_at[at] == NOBODY:
+                others[other_at[to]] = at
+                other_at[at], other_at[to] = other_at[to], NOBODY
+            if walker_at[at] == turn:
+                walker_at[at] = NOBODY
+            walker_at[to] = turn
+            at = to
+        place[turn] = at
 
 
 @parallel_kernel

@@ -52,7 +52,8 @@ class Gaps(Process):
 
     Where interstitial_flow gives a pressure, the fluid that leaks carries particles with it: J = W J_v (C_p − (C_i/φ) e^(−Pe))/
     (1 − e^(−Pe)), Pe = W J_v/G, J_v = Q (p_0 − p), with the Q and the p_0 (where nothing leaks) that its flow has. The gaps
-    seeded here are always open; `bursts` adds those that open and shut.
+    seeded here are always open; `bursts` adds those that open and shut. With `macrophages` in the run those near a gap make it
+    count for more, for particles both ways; the fluid that leaks stays as it is.
     """
 
     pore_radius_um: float = parameter("radius of a gap, the median where they differ", above=0, at_most=5)
@@ -63,6 +64,7 @@ class Gaps(Process):
     diameter_um: float = given("diameter_in_blood_um")
     diffusivity_um2_per_s: float = given("tissue_diffusivity")
     filtration: Filtration | None = given("filtration", default=None)
+    beside_macrophages: bool = given("has_macrophages", default=False)
     _static: Static | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -74,7 +76,8 @@ class Gaps(Process):
     def reads(self) -> frozenset[str]:
         gaps = {f"populations.gaps.{column}" for column in ("voxel", "radius_um", "open")}
         pressure = {"fields.interstitial_pressure_mmHg"} if self.filtration is not None else set()
-        return frozenset({"fields.accessible_fraction", "vessels.perfused"} | gaps | pressure)
+        factor = {"vessels.permeability_factor"} if self.beside_macrophages else set()
+        return frozenset({"fields.accessible_fraction", "vessels.perfused"} | gaps | pressure | factor)
 
     @property
     def writes(self) -> frozenset[str]:
@@ -131,6 +134,8 @@ class Gaps(Process):
     def _rates(self, state: StateView, static: Static) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Volume of plasma that each gap clears per second, and the rate at which free particles of each place go back."""
         is_open = state.populations["gaps"]["open"]
+        if self.beside_macrophages:
+            is_open = is_open * state.vessels["permeability_factor"][static.wall_of_gap]
         into = back = static.conductance_um3_per_s
         if self.filtration is not None:
             pressure = state.fields["interstitial_pressure_mmHg"].ravel()[static.places]

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt
 
 from tme_sim.numerics.random import uniforms
 from tme_sim.numerics.share import share
@@ -18,6 +17,7 @@ from tme_sim.state.lattice import Lattice
 from tme_sim.state.parameters import parameter
 from tme_sim.state.population import Population
 from tme_sim.state.variables import PHAGOCYTES
+from tme_sim.state.vessels import site_distance_um
 
 Reals = NDArray[np.float64]
 Ways = tuple[Reals, NDArray[np.bool_]]
@@ -113,17 +113,12 @@ def chemokine_steps(lattice: Lattice, wall_voxel: NDArray[np.int64], range_um: f
 
     Each patch by itself; one without wall has no gradient.
     """
-    has_wall = np.zeros(lattice.n_sites, bool)
-    has_wall[lattice.site_of_voxel(wall_voxel)] = True
-    has_wall = has_wall.reshape(lattice.sites)
+    u = -np.expm1(-site_distance_um(lattice, wall_voxel) / range_um)
     steps = np.zeros((3, *lattice.sites))
-    for patch in lattice.patches:
-        planes = slice(patch.first_plane, patch.first_plane + patch.planes)
-        if not has_wall[planes].any():
-            continue
-        u = -np.expm1(-distance_transform_edt(~has_wall[planes], sampling=lattice.site_um) / range_um)
-        for axis in range(3):
-            inner = [slice(None)] * 3
-            inner[axis] = slice(None, -1)
-            steps[axis, planes][tuple(inner)] = np.diff(u, axis=axis)
+    for axis in range(3):
+        inner = [slice(None)] * 3
+        inner[axis] = slice(None, -1)
+        steps[axis][tuple(inner)] = np.diff(u, axis=axis)
+    for patch in lattice.patches[1:]:
+        steps[0, patch.first_plane - 1] = 0.0
     return steps

@@ -34,7 +34,8 @@ class Transcytosis(Process):
 
     P = P_f (1 − a/r_v)² + J/(K + C). The first term is the fluid phase: P_f the card's permeability, that of fluid where the
     vesicles' radius r_v is given, from whose rim the centres of particles of radius a are excluded; without r_v the particle's
-    own. The second are receptors, which saturate with the concentration C in plasma (card; default none).
+    own. The second are receptors, which saturate with the concentration C in plasma (card; default none). With `macrophages` in
+    the run P is that of a wall without any near it.
     """
 
     transit_time_s: float = parameter("mean time through the endothelial cell", above=0)
@@ -47,10 +48,12 @@ class Transcytosis(Process):
     permeability_um_per_s: float = given("nanoparticle.transcytosis_permeability_um_per_s")
     receptors: Receptors | None = given("nanoparticle.transcytosis_receptors", default=None)
     diameter_um: float = given("diameter_in_blood_um", default=0.0)
+    beside_macrophages: bool = given("has_macrophages", default=False)
 
     @property
     def reads(self) -> frozenset[str]:
-        return frozenset({"vessels.activity", "vessels.perfused"})
+        factor = {"vessels.permeability_factor"} if self.beside_macrophages else set()
+        return frozenset({"vessels.activity", "vessels.perfused"} | factor)
 
     @property
     def writes(self) -> frozenset[str]:
@@ -103,7 +106,8 @@ class Transcytosis(Process):
         vessels = state.vessels
         permeability = self._permeability_um_per_s(float(state.body["plasma"].sum()) / state.plasma_volume_um3)
         taken_up = permeability / (1 - self.recycled_fraction)
-        return np.asarray(vessels["activity"] * vessels["surface_um2"] * vessels["perfused"] * taken_up)
+        clears = vessels["activity"] * vessels["surface_um2"] * vessels["perfused"] * taken_up
+        return np.asarray(clears * vessels["permeability_factor"] if self.beside_macrophages else clears)
 
     def _permeability_um_per_s(self, per_um3: float) -> float:
         """Of the mean wall to particles at this concentration in plasma, by both ways of uptake."""

@@ -42,19 +42,21 @@ class Uptake(Process):
 
     The clearance is per cell, so the result does not depend on how finely the site is meshed. Cells of all kinds on a site
     compete for the same particles; the dead take up none. With `drug` in the run, what a degraded particle still held is free in
-    its cell.
+    its cell. With `macrophages` in the run a macrophage of polarisation p clears m2_uptake^p times as much.
     """
 
     uptake: Mapping[str, substance.Uptake] = given("nanoparticle.uptake")
     kinds: tuple[str, ...] = given("carrying_kinds")
     phased: tuple[str, ...] = given("phased_kinds", default=())
     drug_amol: float | None = given("drug_per_particle_amol", default=None)
+    m2_uptake: float | None = given("m2_uptake", default=None)
     _static: Static | None = field(default=None, init=False, repr=False)
 
     @property
     def reads(self) -> frozenset[str]:
         cells = {f"populations.{kind}.site" for kind in self.kinds} | {f"populations.{kind}.phase" for kind in self.phased}
-        return frozenset({"fields.accessible_fraction"} | cells)
+        polarised = {"populations.macrophages.polarisation"} if self.m2_uptake is not None else set()
+        return frozenset({"fields.accessible_fraction"} | cells | polarised)
 
     @property
     def writes(self) -> frozenset[str]:
@@ -98,7 +100,10 @@ class Uptake(Process):
             tally += decayed.reshape(tally.shape)
             if self.drug_amol is not None:
                 release_in_cells(lattice, state.fields, state.drug, site, freed)
-            clearance.append(card.clearance_um3_per_s * np.clip(1 - held / card.saturation, 0, 1) * is_alive(population))
+            clears = card.clearance_um3_per_s * np.clip(1 - held / card.saturation, 0, 1) * is_alive(population)
+            if kind == "macrophages" and self.m2_uptake is not None:
+                clears = clears * self.m2_uptake ** population["polarisation"]
+            clearance.append(clears)
             sites.append(site)
         if sites:
             site = np.concatenate(sites)

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt
 
 from tme_sim.state.errors import InputError
+from tme_sim.state.lattice import Lattice
 
 
 @dataclass
@@ -74,3 +76,16 @@ class Vessels:
 
     def __post_init__(self) -> None:
         self.arrays.setdefault("perfused", np.ones(len(self.voxel)))
+
+
+def site_distance_um(lattice: Lattice, wall_voxel: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(z, y, x) of sites: from each centre to that of the nearest site with wall in the same patch; infinite without wall."""
+    has_wall = np.zeros(lattice.n_sites, bool)
+    has_wall[lattice.site_of_voxel(wall_voxel)] = True
+    has_wall = has_wall.reshape(lattice.sites)
+    found = np.full(lattice.sites, np.inf)
+    for patch in lattice.patches:
+        planes = slice(patch.first_plane, patch.first_plane + patch.planes)
+        if has_wall[planes].any():
+            found[planes] = distance_transform_edt(~has_wall[planes], sampling=lattice.site_um)
+    return found
