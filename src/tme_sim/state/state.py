@@ -97,5 +97,5 @@ def restore(state: State, arrays: dict[str, NDArray[Any]], tick: int) -> None:
             kind, column = key.split(".", 1)
             columns[kind][column] = data
     for kind, held in columns.items():
-        next_id, ids = int(held.pop("next_id")), held.pop("id")
-        state.populations[kind] = Population(held, ids, next_id)
+        next_id = int(held.pop("next_id"))
+        state.populations[kind] = Population(held, held["id"], next_id)  # its place among the columns is that of the tables
