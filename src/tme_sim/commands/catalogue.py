@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import importlib
+import re
 import sys
 import time
 from pathlib import Path
@@ -49,7 +51,7 @@ def listed(kind: str) -> list[tuple[str, str]]:
         return [(name, _first_comment(experiment_dirs(), f"{name}/experiment.yaml")) for name in experiments(experiment_dirs())]
     group = LISTS[kind]
     names = available(conf_dirs(), group)
-    return [(name, _first_comment(conf_dirs(), f"{group}/{name}.yaml") or _first_line(group, name)) for name in names]
+    return [(name, _first_line(group, name) or _first_comment(conf_dirs(), f"{group}/{name}.yaml")) for name in names]
 
 
 def list_runs(base: Path) -> list[dict[str, Any]]:
@@ -75,12 +77,12 @@ def _first_comment(folders: list[Path], name: str) -> str:
 
 
 def _first_line(group: str, name: str) -> str:
-    """What the class behind a kind says of itself."""
-    from tme_sim.config.registry import KINDS, resolve
+    """What the module of a process or readout says of itself; empty for what is configuration only."""
+    from tme_sim.config.registry import KINDS
 
-    kind_of = {"processes": "process", "readouts": "readout"}.get(group, group)
-    doc = resolve(kind_of, name).__doc__ if name in KINDS.get(kind_of, {}) else None
-    return (doc or "").strip().split("\n", maxsplit=1)[0]
+    place = KINDS.get({"processes": "process", "readouts": "readout"}.get(group, ""), {}).get(name)
+    doc = importlib.import_module(place.split(":")[0]).__doc__ if place else None
+    return re.sub(r" \((model )?sections? [^)]*\)", "", (doc or "").strip().split("\n", maxsplit=1)[0])
 
 
 def explain(options: argparse.Namespace) -> int:
