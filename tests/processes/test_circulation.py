@@ -55,6 +55,15 @@ def test_a_biexponential_is_followed_exactly_whatever_the_step(make_state, advan
     assert state.body.pools["elsewhere"].sum() == pytest.approx(DOSE - expected, rel=1e-12)
 
 
+def test_what_comes_back_after_a_curve_has_come_to_nothing_is_cleared_at_once(make_state, advance):
+    """1440 half-lives: 2^−1440 is below the smallest float."""
+    process = circulation(model="biexponential", slow_half_life_s=60.0)
+    state = plasma_after(make_state, advance, process, 60, 1440)
+    state.body.pools["plasma"][...] = 5.0
+    advance(state, process, 60, 1)
+    assert state.body.pools["plasma"].sum() == 0
+
+
 def test_the_curve_of_a_later_dose_starts_with_that_dose(make_state, advance):
     state = plasma_after(make_state, advance, circulation(times_s=(600.0,), **BIEXPONENTIAL), 60, 40)
     assert state.body.pools["plasma"].sum() == pytest.approx(DOSE * biexponential(40 * 60 - 600), rel=1e-12)

@@ -142,7 +142,7 @@ class Circulation(Process):
         c = self.clearance
         if c.model != "compartments":
             before, after = (self._remaining(state.time_s + t - self.dose_times_s[0]) for t in (0.0, dt_s))
-            return np.array([total * (1 - after / before)])
+            return np.array([total * (1 - after / before) if before > 0 else total])  # 0: less than a float can tell
         sizes = state.traits[SIZES] if self._follows_sizes else np.ones(1)
         held = float(state.body["kupffer"].sum()) if c.kupffer_maximum_per_s > 0 else 0.0
         rates, saturation = self._rates(state.plasma_volume_um3, state.time_s + dt_s / 2)
