@@ -7,6 +7,9 @@ import numpy as np
 from tme_sim.numerics.arrays import Reals
 from tme_sim.numerics.jit import kernel
 
+SMALL = 1e-2
+"""Below it three terms of B's series are exact to rounding (the next is P⁶/30240), and no exponential is taken."""
+
 
 @kernel
 def weights(conductance: float, flow: float) -> tuple[float, float]:
@@ -20,6 +23,9 @@ def weights(conductance: float, flow: float) -> tuple[float, float]:
     peclet = speed / conductance if conductance > 0.0 else np.inf
     if speed == 0.0 or peclet == 0.0:
         return conductance, conductance
+    if peclet < SMALL:
+        even = conductance * (1.0 + peclet * peclet / 12.0 * (1.0 - peclet * peclet / 60.0))
+        return even + 0.5 * flow, even - 0.5 * flow
     along = speed / -np.expm1(-peclet)
     against = along * np.exp(-peclet)
     return (along, against) if flow > 0.0 else (against, along)

@@ -186,7 +186,7 @@ class InterstitialFlow(Process):
             through[0], through[-1] = g[0] * voxel_um * (low - p[0]), g[-1] * voxel_um * (p[-1] - high)
             np.moveaxis(velocity[axis], axis, 0)[...] = through[1:]
             rise = np.diff(tumor.astype(np.int8), axis=0, prepend=0, append=0)  # 1 where the tumour begins, -1 where it ends
-            outward = -rise * through / voxel_um
-            for bound in (outward[:-1] * (rise[:-1] > 0), outward[1:] * (rise[1:] < 0)):
-                leaves += np.maximum(bound, 0.0)
-                enters -= np.minimum(bound, 0.0)
+            first, (after, *across) = np.nonzero(rise > 0), np.nonzero(rise < 0)
+            for own, outward in ((first, -through[first]), ((after - 1, *across), through[after, *across])):
+                leaves[own] += np.maximum(outward, 0.0) / voxel_um
+                enters[own] -= np.minimum(outward, 0.0) / voxel_um
