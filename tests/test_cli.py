@@ -426,6 +426,11 @@ def test_explain_tells_everything_of_a_key(capsys: pytest.CaptureFixture[str]) -
         assert word in told
 
 
+def test_explain_tells_what_a_cited_row_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "nanoparticle.transcytosis_permeability", "quick"]) == 0
+    assert "\n  X21      permeability albumin; liposome" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("kind", ["experiments", "nanoparticles", "tissues", "processes", "drugs", "protocols"])
 def test_every_list_has_lines_with_a_meaning(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", kind]) == 0

@@ -210,11 +210,13 @@ def _check_shapes(arrays: Mapping[str, Any], state: State) -> None:
 def report_on(folder: Path, say: Callable[[str], None]) -> Path | None:
     """Write the run's report; where that cannot be done the run is none the worse for it, and a line says why."""
     from tme_sim.config.explain import all_rows
-    from tme_sim.config.load import reopen
+    from tme_sim.config.load import conf_dirs, reopen
+    from tme_sim.files.literature import published
     from tme_sim.views.report import write_report
 
     try:
-        return write_report(RunFolder(folder), {row.key: row.meaning for row in all_rows(reopen(folder))})
+        meanings = {row.key: row.meaning for row in all_rows(reopen(folder))}
+        return write_report(RunFolder(folder), meanings, published(conf_dirs()))
     except (InputError, OSError) as error:
         say(f"no report: {error}")
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 import yaml
 
 from tme_sim.config.load import load, request
+from tme_sim.files.literature import Published
 from tme_sim.files.run_folder import RunFolder
 from tme_sim.files.run_store import RunStore
 from tme_sim.runner import execute
@@ -143,6 +145,14 @@ def test_meanings_are_shown_where_they_are_given(full: Path) -> None:
     page = page_of(full, {"nanoparticle.uptake.NAME.clearance": "volume cleared by one cell", "body.mass": "the animal"})
     assert page.text.count("volume cleared by one cell") == len(RunFolder(full).config["nanoparticle"]["uptake"])
     assert "the animal" in page.text
+
+
+def test_rows_that_the_sources_cite_are_told_with_paper_and_status(full: Path) -> None:
+    row = Published("X21", "permeability of a liposome", "1.3e-8", "cm/s", "mouse mammary", "Wong 2011", "found", "default")
+    report.write_report(RunFolder(full), published={"X21": row, "S01": replace(row, id="S01", source="nobody")})
+    page = Page((full / "report.html").read_text(encoding="utf-8"))
+    assert "mouse mammary; Wong 2011" in page.text
+    assert "nobody" not in page.text
 
 
 def test_nothing_in_a_configuration_becomes_html(full: Path, tmp_path: Path) -> None:

@@ -6,9 +6,10 @@ import difflib
 from typing import Any
 
 from tme_sim.config.dosing import MASS_KEYS, dosing
-from tme_sim.config.load import Loaded
+from tme_sim.config.load import Loaded, conf_dirs
 from tme_sim.config.registry import KINDS, resolve
 from tme_sim.config.schema import Row, describe, dump
+from tme_sim.files.literature import cited, published
 from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import split_unit
 
@@ -47,7 +48,9 @@ def _one(key: str, row: Row | None, value: Any, loaded: Loaded) -> str:
         ]
     if key == "protocol.dose":
         lines.append(f"  means    {dosing(loaded.config, set()).words}")
-    lines += [f"  source   {source}", f"  read by  {', '.join(_readers(key, loaded)) or 'the run itself'}"]
+    lines.append(f"  source   {source}")
+    lines += [f"  {row.id:<7}  {row}" for row in cited([source], published(conf_dirs()))]
+    lines.append(f"  read by  {', '.join(_readers(key, loaded)) or 'the run itself'}")
     return "\n".join(lines)
 
 

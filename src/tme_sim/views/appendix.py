@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from tme_sim.analysis.plausibility import hints
+from tme_sim.files.literature import Published, cited
 from tme_sim.files.run_folder import RunFolder
 from tme_sim.views import html, story
 from tme_sim.views.words import Html, join, name, number, tag
@@ -78,6 +79,21 @@ def _group(heading: str, rows: list[story.Parameter], with_meaning: bool) -> lis
         body.append(tag("tr", *(tag("td", cell) for cell in cells), **({"class_": " ".join(kinds)} if kinds else {})))
     begin = tag("span", " keys begin with ", tag("code", f"{heading}."), class_="faint") if heading in story.SCIENCE else None
     return [tag("h3", heading.capitalize(), begin), html.table(heads, body, classes="stack parameters")]
+
+
+def citations(run: RunFolder, published: Mapping[str, Published]) -> Html | None:
+    """What the rows say that the sources of the parameters name."""
+    found = cited((p.source for p in story.parameters(run, {}) if p.used), published)
+    if not found:
+        return None
+    text = 'What the ids in the table above stand for, in our words. "Recall" is from memory: to be checked against the paper.'
+    rows = []
+    for row in found:
+        value = row.value if row.unit == "-" else f"{row.value} {row.unit}"
+        cells = (row.id, row.quantity, value, "; ".join(filter(None, (row.context, row.source))), row.status)
+        rows.append(tag("tr", *(tag("td", cell) for cell in cells)))
+    heads = ["row", "quantity", "value", "from", "status"]
+    return tag("section", tag("h2", "Published numbers", id="rows"), tag("p", text), html.table(heads, rows, classes="stack"))
 
 
 def orders_of_magnitude(run: RunFolder) -> Html:

@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 from tme_sim.analysis.profiles import amounts
+from tme_sim.files.literature import Published
 from tme_sim.files.run_folder import RunFolder
 from tme_sim.files.run_store import RunStore
 from tme_sim.state.errors import InputError
@@ -40,11 +41,13 @@ TILES = (
 )
 
 
-def write_report(run: RunFolder, meanings: Mapping[str, str] | None = None) -> Path:
+def write_report(
+    run: RunFolder, meanings: Mapping[str, str] | None = None, published: Mapping[str, Published] | None = None
+) -> Path:
     """Write `report.html`, and each figure as `figures/NAME.svg` with `NAME.csv`; returns the report's path.
 
-    meanings: key of the configuration → what it means; keys inside mappings may be given with NAME. What the run did not
-    record (`record.level`) is left out and named.
+    meanings: key of the configuration → what it means; keys inside mappings may be given with NAME. published: the rows that
+    sources may cite. What the run did not record (`record.level`) is left out and named.
     """
     with ThreadPoolExecutor(1) as beside:  # a child process that takes a second
         graphics = beside.submit(preflight) if (run.folder / "fields.zarr").exists() else None
@@ -62,6 +65,7 @@ def write_report(run: RunFolder, meanings: Mapping[str, str] | None = None) -> P
         _where(run),
         _figures(drawn, missing),
         appendix.parameters(run, meanings or {}),
+        appendix.citations(run, published or {}),
         appendix.orders_of_magnitude(run),
         appendix.tissue(run),
         appendix.ledger(run),
