@@ -12,6 +12,7 @@ from tme_sim.cli import main
 from tme_sim.config.compose import experiments
 from tme_sim.config.load import experiment_dirs, load, request
 from tme_sim.files.run_folder import RunFolder
+from tme_sim.study import make_jobs, read_study
 
 SHIPPED = experiment_dirs()[-1]
 DATA = Path(os.environ.get("TME_SIM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -44,6 +45,17 @@ def test_the_small_variant_runs_to_its_end_and_has_its_files(
     assert len(run.fields["time"]) == len(run.times_s) > 1
     assert len(run.agents("tumor_cells")) > 0
     assert json.loads((run.folder / "run.json").read_text("utf-8"))["data"] == str(DATA.resolve())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["small", "full"])
+@pytest.mark.parametrize("name", [file.parent.name for file in sorted(SHIPPED.glob("*/study.yaml"))])
+def test_every_arm_of_a_study_is_a_run_that_can_be_made(name: str, variant: str) -> None:
+    study = read_study(name, variant)
+    jobs = make_jobs(study, DATA)
+    assert {arm for arm, _ in jobs} == set(study.arms)
+    assert study.targets
+    assert study.analyse is not None
 
 
 @pytest.mark.slow
