@@ -36,7 +36,6 @@ def quantities(arms):
     for size in SIZES:
         on, off = (arms[f"nm{size}_{state}"]["tumor_percent_id_per_g_without_blood"] for state in ("on", "off"))
         found[f"nm{size}.residual_percent"] = 100 * off / on
-        found[f"nm{size}.residual_percent_without_transcytosis"] = 100 * off / off
         found[f"nm{size}.active_share_percent_without_transcytosis"] = found.pop(f"nm{size}_off.active_share_percent")
     found["gaps.conductivity_cm_per_mmHg_s"] = [1e-4 * conductivity_um_per_mmHg_s(X03_AREA)]
     return found
