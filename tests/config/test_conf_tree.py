@@ -138,6 +138,8 @@ def test_every_choice_composes_validates_and_builds(
     if group == "processes":
         default = list(load(request([])).config.processes)
         words = [f"processes={','.join([*default, *NEEDS.get(name, []), *([] if name in default else [name])])}"]
+    if name == "interstitial_bolus":
+        words.append(f"processes={','.join([*load(request([])).config.processes, 'lymph'])}")
     if name == "from_image":
         vessels = np.zeros((8, 8, 8), np.uint8)
         vessels[:, 3:5, 3:5] = 1

@@ -76,6 +76,8 @@ def empty_tissue(config: Config, geometry: Geometry, number: NumberMode, context
         "cell_fraction": np.zeros(lattice.voxels),
         "accessible_fraction": (1 - lumen) * context.accessible_share(),
     }
+    if geometry.sinus is not None:
+        state.fields["sinus"] = geometry.sinus.astype(np.float64)
     wall = np.where(geometry.inside, geometry.surface_um2, 0.0).ravel()
     voxel = np.flatnonzero(wall)
     state.vessels = Vessels(voxel, wall[voxel], graph=geometry.graph)

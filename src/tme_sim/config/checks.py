@@ -113,6 +113,8 @@ def check_kinds(config: Config, context: Context, enabled: dict[str, Section]) -
         for at, (name, section) in enumerate(enabled.items())
         if section.kind in kinds[:at]
     ]
+    if (route := config.protocol.route) == "interstitial" and "lymph" not in kinds:
+        errors.append(InputError("protocol.route", route, "needs lymph among the processes, or nothing leaves the site"))
     if "uptake" in kinds or "phagocytes" in kinds:
         told = "is missing; the tissue holds {} and the card must say how they take it up"
         missing = [kind for kind in context("carrying_kinds") if kind not in config.nanoparticle.uptake]

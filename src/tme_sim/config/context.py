@@ -72,7 +72,7 @@ class Context:
             "carrier_pools": lambda: tuple(self.carrier_pools),
             "gap_length_um": self._gap_length,
             "carrier_integrator": lambda: self.config.integrator,
-            "has_interstitial_flow": lambda: self._enabled("interstitial_flow") is not None,
+            "has_interstitial_flow": lambda: self._enabled("interstitial_flow") is not None or self._flows_as_lymph(),
             "has_acidity": lambda: self._enabled("acidity") is not None,
             "has_heat": lambda: self._enabled("heat") is not None,
             "heat_pulse_times_s": self._pulse_times,
@@ -159,6 +159,11 @@ class Context:
         """What polarisation makes of a macrophage's clearance; None where nothing polarises it."""
         section = self._enabled("macrophages")
         return None if section is None else float(section.values["m2_uptake"])
+
+    def _flows_as_lymph(self) -> bool:
+        """Whether lymph carries particles through a node."""
+        with_lymph = self._enabled("lymph") is not None and self.config.protocol.route == "interstitial"
+        return with_lymph and self.config.tissue.kind == "lymph_node"
 
     def _gap_length(self) -> float | None:
         """Length of the gaps through the wall; None without gaps."""

@@ -12,6 +12,7 @@ KINDS: dict[str, dict[str, str]] = {
         "vascular_tree": "tme_sim.tissues.vascular_tree:VascularTree",
         "from_image": "tme_sim.tissues.from_image:FromImage",
         "liver": "tme_sim.tissues.liver:Liver",
+        "lymph_node": "tme_sim.tissues.lymph_node:LymphNode",
     },
     "process": {
         "circulation": "tme_sim.processes.circulation:Circulation",
@@ -29,6 +30,7 @@ KINDS: dict[str, dict[str, str]] = {
         "migration": "tme_sim.processes.migration:Migration",
         "macrophages": "tme_sim.processes.macrophages:Macrophages",
         "t_cells": "tme_sim.processes.t_cells:TCells",
+        "lymph": "tme_sim.processes.lymph:Lymph",
         "transport": "tme_sim.processes.transport:Transport",
         "binding": "tme_sim.processes.binding:Binding",
         "uptake": "tme_sim.processes.uptake:Uptake",

@@ -63,7 +63,9 @@ class Drug:
 class Protocol:
     """How the dose is given and how long the run lasts."""
 
-    route: Literal["intravenous"] = parameter("route of administration")
+    route: Literal["intravenous", "interstitial"] = parameter(
+        "route of administration; interstitial: into tissue, from where `lymph` drains it"
+    )
     dose: Dose = parameter("amount with its unit: particles, mass, mass per body mass, or activity")
     dose_of: Literal["particle", "drug", "iron", "gadolinium", "polymer", "activity"] = parameter(
         "what a mass dose is the mass of; activity where the dose is one"

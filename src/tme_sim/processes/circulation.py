@@ -47,6 +47,7 @@ class Circulation(Process):
     dose: float = given("dose.particles")
     dose_times_s: tuple[float, ...] = given("protocol.times_s")
     infusion_s: float = given("protocol.infusion_s")
+    route: str = given("protocol.route", default="intravenous")
     curve: NDArray[np.float64] | None = given("clearance_curve")
     _has_kupffer_cells: bool = field(default=False, init=False, repr=False)
 
@@ -60,6 +61,9 @@ class Circulation(Process):
             raise InputError(
                 "nanoparticle.clearance.model", c.model, "a given plasma curve is that of one bolus; use compartments"
             )
+        if c.model != "compartments" and self.route != "intravenous":
+            told = "a given plasma curve is that of an intravenous bolus; use compartments"
+            raise InputError("nanoparticle.clearance.model", c.model, told)
         if c.model == "compartments" and c.kupffer == "capacity" and c.kupffer_capacity is None:
             raise InputError("nanoparticle.clearance.kupffer_capacity", None, "is needed where the Kupffer cells' room saturates")
 
@@ -72,7 +76,12 @@ class Circulation(Process):
     def writes(self) -> frozenset[str]:
         sizes = {f"traits.{SIZES}"} if self._follows_sizes else set()
         taken = {f"populations.{KIND}.taken"} if self._has_kupffer_cells else set()
-        return frozenset({f"body.{name}" for name in ("plasma", *self.organs)} | sizes | taken)
+        return frozenset({f"body.{name}" for name in ("plasma", self._site, *self.organs)} | sizes | taken)
+
+    @property
+    def _site(self) -> str:
+        """The pool that a dose goes into."""
+        return "plasma" if self.route == "intravenous" else "depot"
 
     @property
     def _follows_sizes(self) -> bool:
@@ -89,7 +98,7 @@ class Circulation(Process):
 
     def prepare(self, state: State, random: Callable[[str], np.random.Generator]) -> None:
         """Empty pools; the dose of time 0 comes with the first step."""
-        for name in ("plasma", *self.organs):
+        for name in ("plasma", self._site, *self.organs):
             state.body.pools.setdefault(name, np.zeros(len(FORMS), state.total_dtype))
         self._has_kupffer_cells = KIND in state.populations and "kupffer" in self.organs
         if self._follows_sizes:
@@ -103,7 +112,7 @@ class Circulation(Process):
         due = self._dose_until((n + 1) * dt_s, dt_s) - self._dose_until(n * dt_s, dt_s)
         if due:
             self._mix(state, due)
-            state.ledger.inject(plasma, FORMS.index("loaded"), plasma.dtype.type(due))
+            state.ledger.inject(state.body[self._site], FORMS.index("loaded"), plasma.dtype.type(due))
         total = float(plasma.sum())
         gained = self._cleared(state, total, dt_s) if total > 0 else np.zeros(0)
         if gained.sum() > 0:
@@ -132,8 +141,8 @@ class Circulation(Process):
         return round(self.dose * fraction)
 
     def _mix(self, state: StateView, due: float) -> None:
-        """A fresh dose has every class alike."""
-        if self._follows_sizes:
+        """A fresh dose has every class alike; so has, assumed, what comes from a depot."""
+        if self._follows_sizes and self._site == "plasma":
             sizes, before = state.traits[SIZES], float(state.body["plasma"].sum())
             sizes[...] = (sizes * before + due / len(sizes)) / (before + due)
 

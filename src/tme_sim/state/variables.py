@@ -28,6 +28,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "fields.accessible_fraction": ("1", "share of the voxel that the carrier can reach, phi(a) (z, y, x)"),
     "fields.wall_surface_um2": ("um2", "vessel wall in the voxel (z, y, x)"),
     "fields.inside": ("1", "1 where the voxel belongs to the tumour (z, y, x)"),
+    "fields.sinus": ("1", "1 where lymph flows through a node (z, y, x)"),
     "fields.oxygen_mmHg": ("mmHg", "partial pressure of oxygen (z, y, x)"),
     "fields.pH": ("1", "extracellular pH (z, y, x)"),
     "fields.interstitial_pressure_mmHg": ("mmHg", "interstitial fluid pressure (z, y, x)"),
@@ -74,6 +75,7 @@ VARIABLES: dict[str, tuple[str, str]] = {
     "body.plasma": ("count", "carriers in blood plasma (form)"),
     "body.kupffer": ("count", "carriers in Kupffer cells (form)"),
     "vessels.crossings": ("1", "neutrophils and monocytes that have crossed the wall here (kind, walls)"),
+    "body.depot": ("count", "particles at the site of an injection into tissue (form)"),
     "body.NAME": ("count", "carriers in a parallel sink of the body (form)"),
     "traits.label_on_PLACE": ("1", "label on what is there, in labels of one particle (1)"),
     "traits.NAME": (

@@ -23,7 +23,7 @@ class Geometry:
     lumen_fraction, surface_um2: (z, y, x) per voxel; inside: (z, y, x) per voxel, True within the tumour; occupancy:
     (z, y, x) per site, chance that it holds a cell, None where the density of cells is the same everywhere; morphometry:
     figures for the report, with units in their names. macrophage_fraction: (z, y, x) per site where patches differ in it.
-    sinusoids: where Kupffer cells may sit, in a liver.
+    sinusoids: where Kupffer cells may sit, in a liver. sinus: (z, y, x) per voxel, True where lymph flows, in a lymph node.
     """
 
     lattice: Lattice
@@ -35,6 +35,7 @@ class Geometry:
     graph: VesselGraph | None = None
     macrophage_fraction: NDArray[np.float64] | None = None
     sinusoids: Sinusoids | None = None
+    sinus: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
