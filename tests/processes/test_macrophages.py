@@ -221,3 +221,25 @@ def test_a_restart_goes_on_to_the_bit(tissue, advance, digests, number):
     advance(again, process(), 600, 11)
     assert digests(again) == digests(whole)
     assert whole.vessels.arrays["permeability_factor"].max() > 1
+
+
+@pytest.mark.parametrize("number", [pytest.param("stochastic", marks=pytest.mark.slow), "continuum"])
+def test_drug_in_cells_goes_with_those_who_change_places_and_none_is_lost(simulate, number):
+    words = [
+        "processes=[circulation,macrophages,gaps,transcytosis,transport,uptake,release,drug]",
+        f"number={number}",
+        "step=5min",
+    ]
+    words += [
+        f"processes.macrophages.{word}" for word in ("speed=1um/min", "persistence=2h", "death=0.3/h", "hypoxic_attraction=1")
+    ]
+    words += ["nanoparticle.uptake.macrophages.clearance=1um^3/s", "nanoparticle.release.cell=1/h", "protocol.dose=1e11particles"]
+    simulation = simulate(*words)
+    began = len(simulation.state.populations["macrophages"])
+    for _ in range(60):
+        simulation.step()
+    state = simulation.state
+    assert len(state.populations["macrophages"]) < began / 2
+    assert state.populations["macrophages"]["cargo"].sum() > 0
+    assert state.fields["drug_in_cells_amol"].sum() > 0
+    assert audit(state) < 1e-10
