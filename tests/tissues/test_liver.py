@@ -143,3 +143,19 @@ def test_what_cannot_be_a_liver_is_refused(built: Callable[..., Any]) -> None:
         liver(lesion_vessel_surface_per_um=0.09)
     with pytest.raises((InputError, InputErrors), match="whole multiple"):
         built(*WORDS, "lattice.size=127um")
+
+
+@pytest.mark.slow
+def test_kupffer_cells_are_in_the_picture_with_what_they_took(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tme_sim.api import run
+    from tme_sim.views.snapshot import Snapshot
+
+    monkeypatch.chdir(tmp_path)
+    words = {"tissue": "liver", "nanoparticle": "ferumoxides", "lattice.size": "120um", "protocol.duration": "1h"}
+    found = run(None, {**words, "protocol.dose": "1e11particles"}, out=tmp_path / "run")
+    places, taken = Snapshot(found).kupffer_cells(1000)
+    assert len(places) == len(taken) > 0
+    assert found.screenshot(tmp_path / "liver.png").exists()
+    assert (places >= 0).all()
+    assert (places <= 120).all()
+    assert taken.sum() > 0

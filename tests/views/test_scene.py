@@ -30,12 +30,13 @@ def test_layers_not_recorded_are_left_out_unless_asked_for() -> None:
     assert scene.choose_layers(None, None, ["macrophages"]) == ["vessels", "particles", "macrophages"]
     found = scene.choose_layers(None, None, ["arrested", "monocytes", "tumor_cells"])
     assert found == ["vessels", "particles", "monocytes"]
+    assert scene.choose_layers(None, None, ["kupffer_cells"]) == ["vessels", "particles", "kupffer_cells"]
     with pytest.raises(InputError, match="layers gaps: was not recorded; agents of this run: macrophages"):
         scene.choose_layers(["gaps"], None, ["macrophages"])
 
 
 def test_an_unknown_layer_is_refused_with_the_choices(hand_made: Make) -> None:
-    with pytest.raises(InputError, match="layers vessel: must be of vessels, gaps, particles, macrophages, neutrophils, mono"):
+    with pytest.raises(InputError, match="layers vessel: must be of vessels, gaps, particles, kupffer_cells, macrophages, neu"):
         scene.scene(hand_made(), layers=["vessel"])
 
 

@@ -21,6 +21,7 @@ ROUTE_WORDS = {"injected": "by injection", "gap": "through gaps", "transcytosis"
 VESSEL, GAP, SHUT, TUMOR, EMPTY = "#cf8f86", "#111111", "#f3e6c0", "#9a8f80", "#ececec"
 MACROPHAGE = COMPARTMENTS["macrophages"]
 CARGO_MAP = LinearSegmentedColormap.from_list("cargo", ["#e3f1ea", MACROPHAGE])
+KUPFFER_MAP = LinearSegmentedColormap.from_list("taken", ["#f2f2dc", COMPARTMENTS["kupffer"]])
 CONCENTRATION_MAP = "cividis"
 MATTE = {"smooth_shading": True, "ambient": 0.35, "diffuse": 0.75}
 
@@ -75,6 +76,16 @@ class Picture:
         balls = meshes.spheres(points[kept], radius[kept], 12, cargo=cargo[kept])
         self._add(balls, scalars="cargo", cmap=CARGO_MAP, clim=(0, full), scalar_bar_args=self._bar("particles per macrophage"))
         self.legend.append((self._share("macrophages", len(points), "macrophages"), MACROPHAGE))
+
+    def kupffer_cells(self) -> None:
+        """Spheres in sinusoids, with a shade that grows with what the cell has taken from blood."""
+        points, taken = self.snapshot.kupffer_cells(CELLS)
+        full, radius = max(1.0, float(np.quantile(taken, 0.99))) if len(taken) else 1.0, 0.35 * self.snapshot.site_um
+        kept = self._kept(points, radius)
+        bar = self._bar("particles per Kupffer cell")
+        balls = meshes.spheres(points[kept], radius, 10, taken=taken[kept])
+        self._add(balls, scalars="taken", cmap=KUPFFER_MAP, clim=(0, full), scalar_bar_args=bar)
+        self.legend.append((self._share("kupffer_cells", len(points), "Kupffer cells"), COMPARTMENTS["kupffer"]))
 
     def neutrophils(self) -> None:
         """Spheres in the colour of neutrophils."""

@@ -17,9 +17,20 @@ from tme_sim.views.layout import SIZE
 from tme_sim.views.picture import Picture
 from tme_sim.views.snapshot import Snapshot, parse_cut
 
-LAYERS = ("vessels", "gaps", "particles", "macrophages", "neutrophils", "monocytes", "t_cells", "tumor_cells", "slice")
-SHOWN = ("vessels", "gaps", "particles", "macrophages", "neutrophils", "monocytes", "t_cells")
-POPULATIONS = ("gaps", "macrophages", "neutrophils", "monocytes", "t_cells", "tumor_cells")
+LAYERS = (
+    "vessels",
+    "gaps",
+    "particles",
+    "kupffer_cells",
+    "macrophages",
+    "neutrophils",
+    "monocytes",
+    "t_cells",
+    "tumor_cells",
+    "slice",
+)
+SHOWN = ("vessels", "gaps", "particles", "kupffer_cells", "macrophages", "neutrophils", "monocytes", "t_cells")
+POPULATIONS = ("gaps", "kupffer_cells", "macrophages", "neutrophils", "monocytes", "t_cells", "tumor_cells")
 """Layers that need recorded agents of that name."""
 
 

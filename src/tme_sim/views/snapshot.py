@@ -122,6 +122,13 @@ class Snapshot:
         agents = self._some(kind, count, random)
         return self._somewhere_in(agents["site"].to_numpy(np.int64), self.sites, self.site_um, random), cargo(agents)
 
+    def kupffer_cells(self, count: int) -> tuple[Floats, Floats]:
+        """At most `count` Kupffer cells chosen at random: positions (cells, 3), and what each has taken from blood."""
+        random = np.random.default_rng(0)
+        cells = self._some("kupffer_cells", count, random)
+        places = self._somewhere_in(cells["voxel"].to_numpy(np.int64), self.voxels, self.voxel_um, random)
+        return places, cells["taken"].to_numpy(np.float64)
+
     def gaps(self, count: int) -> tuple[Floats, NDArray[np.bool_]]:
         """(gaps, 3) places in the wall's voxels of at most `count` gaps chosen at random, and which of them are open."""
         random = np.random.default_rng(0)
