@@ -15,12 +15,20 @@ SCIENCE = ("nanoparticle", "drug", "protocol", "body", "tissue", "cells", "proce
 BY_USER = "set by the user"
 ORIGINS = ("assumed", "literature", "stated", BY_USER, "no source")
 
-_TISSUES = {"vascular_tree": "a generated vessel network", "from_image": "vessels read from an image"}
+_TISSUES = {
+    "vascular_tree": "a generated vessel network",
+    "from_image": "vessels read from an image",
+    "liver": "sinusoids around a lesion, which is the tumour here",
+    "lymph_node": "a sinus and a metastasis, told together as the tumour",
+}
+_PIECES = {"liver": ("liver", "lesions"), "lymph_node": ("lymph node", "a sinus and metastasis")}
+"""What the box is a piece of, and what its copies make up, where that is no tumour."""
 _PROCESSES = {
     "circulation": "clearance from blood by liver, spleen and other organs",
     "gaps": "entry through gaps in the vessel wall",
     "bursts": "gaps that burst open for a while",
     "transcytosis": "transport through endothelial cells (transcytosis)",
+    "lymph": "lymph from a site of injection",
     "transport": "diffusion through the tissue",
     "binding": "binding to the matrix",
     "uptake": "uptake by cells",
@@ -140,10 +148,11 @@ def _tissue(config: Mapping[str, Any], info: Mapping[str, Any]) -> str:
     vessels = _TISSUES.get(tissue["kind"], tissue["kind"].replace("_", " "))
     of_wall = info["morphometry"].get("vessel_surface_mm2_per_mm3")
     wall = f" ({number(of_wall)} mm² of vessel wall per mm³)" if of_wall else ""
-    whole = f"a tumour of {number(info['tumor_mass_g'])} g"
+    piece, whole = _PIECES.get(tissue["kind"], ("tumour", "a tumour"))
+    whole += f" of {number(info['tumor_mass_g'])} g"
     named = ", ".join(f"{number(patch['copies'])} × {patch['name']}" for patch in patches)
     stands = f"{number(patches[0]['copies'])} copies of it make up" if len(patches) == 1 else f"Its patches make up ({named})"
-    return f"The tissue is a piece of tumour of {box} µm with {vessels}{wall}. {stands} {whole}."
+    return f"The tissue is a piece of {piece} of {box} µm with {vessels}{wall}. {stands} {whole}."
 
 
 def _mechanisms(config: Mapping[str, Any]) -> str:

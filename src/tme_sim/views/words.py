@@ -16,6 +16,8 @@ _NAMES = {
     "tumor_cells": "tumour cells",
     "t_cells": "T cells",
     "kupffer": "Kupffer cells (liver)",
+    "kupffer_cells": "Kupffer cells",
+    "depot": "site of injection",
     "liver_endothelium": "liver endothelium",
     "elsewhere": "elsewhere",
     "wall_bound": "on vessel walls",
