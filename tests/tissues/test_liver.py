@@ -15,6 +15,7 @@ from tme_sim.simulation import Simulation
 from tme_sim.state.errors import InputError, InputErrors
 from tme_sim.state.kupffer import extraction, hand_out
 from tme_sim.state.ledger import audit
+from tme_sim.tissues.base import Geometry
 from tme_sim.tissues.liver import Liver
 
 WORDS = ("tissue=liver", "nanoparticle=ferumoxides")
@@ -27,25 +28,28 @@ def liver(size_um: float = 480.0, **changes: Any) -> Liver:
     return Liver(**given | changes)
 
 
-def test_sinusoids_have_the_surface_and_volume_of_a_hexagonal_array() -> None:
+@pytest.fixture(scope="module")
+def geometry() -> Geometry:
+    return liver().build(np.random.default_rng(1), None)
+
+
+def test_sinusoids_have_the_surface_and_volume_of_a_hexagonal_array(geometry: Geometry) -> None:
     """Per volume 2 π r and π r² over √3/2 · spacing²; rows and columns are evened to fill the box, 3 % off at most here."""
-    geometry = liver().build(np.random.default_rng(1), None)
     outside, each_um2 = ~geometry.inside, sqrt(3) / 2 * 21.5**2
     far = outside & (np.indices(outside.shape)[0] < 3)  # planes that the lesion's shadow does not reach
     assert geometry.surface_um2[far].sum() / far.sum() / 15**3 == pytest.approx(2 * pi * 4 / each_um2, rel=0.05)
     assert geometry.lumen_fraction[far].mean() == pytest.approx(pi * 16 / each_um2, rel=0.05)
 
 
-def test_the_lesion_is_a_sphere_of_the_share_asked_for_with_its_own_vessel_surface() -> None:
+def test_the_lesion_is_a_sphere_of_the_share_asked_for_with_its_own_vessel_surface(geometry: Geometry) -> None:
     """As many sinusoids go on as come nearest to it: half a chord of 0.28 mm off at most, of 4 mm; sampling adds some."""
-    geometry = liver().build(np.random.default_rng(1), None)
     assert geometry.inside.mean() == pytest.approx(0.1, rel=0.02)
     surface = geometry.surface_um2[geometry.inside].sum() / (geometry.inside.sum() * 15.0**3)
     assert surface == pytest.approx(0.009, rel=0.08)
 
 
-def test_blood_comes_in_at_portal_planes_and_leaves_at_central_ones() -> None:
-    graph = liver().build(np.random.default_rng(1), None).graph
+def test_blood_comes_in_at_portal_planes_and_leaves_at_central_ones(geometry: Geometry) -> None:
+    graph = geometry.graph
     assert graph is not None
     graph.check()
     assert set(np.round(graph.nodes_um[graph.inlets, 2]).tolist()) == {0.0, 480.0}
