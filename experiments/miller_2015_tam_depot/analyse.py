@@ -28,7 +28,8 @@ def quantities(arms):
     for case, arm in CASES.items():
         for measure in MEASURES:
             depleted, intact = found[f"depleted{arm}.{measure}"], found[f"intact{arm}.{measure}"]
-            found[f"{case}.{measure}_depleted_over_intact"] = depleted / intact
+            ratio = np.divide(depleted, intact, out=np.full(len(intact), np.nan), where=intact > 0)  # in small runs none may die
+            found[f"{case}.{measure}_depleted_over_intact"] = ratio[np.isfinite(ratio)]
     return found
 
 
@@ -49,6 +50,8 @@ def figure(values, path):
     for n, (measure, words) in enumerate(MEASURES.items()):
         for x, case in enumerate(CASES):
             points = values[f"{case}.{measure}_depleted_over_intact"]
+            if len(points) == 0:
+                continue
             label = None if x else words
             axes.bar(x + (n - 1) * 0.25, np.mean(points), 0.22, color=COLOURS[measure], alpha=0.6, label=label)
             axes.plot(np.full(len(points), x + (n - 1) * 0.25), points, "D", color="#222222", markersize=3)

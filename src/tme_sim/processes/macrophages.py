@@ -58,6 +58,8 @@ class Macrophages(Process):
     with_oxygen: bool = given("has_oxygen", default=False)
     with_drug: bool = given("has_drug", default=False)
     _wall_um: Reals | None = field(default=None, init=False, repr=False)
+    _energy: Reals = field(default_factory=lambda: np.empty(0), init=False, repr=False)
+    _rates: Reals | None = field(default=None, init=False, repr=False)
 
     @property
     def reads(self) -> frozenset[str]:
@@ -142,10 +144,7 @@ class Macrophages(Process):
         if self.speed_um_per_s == 0 or len(cells) == 0:
             return
         lattice, others = state.lattice, state.populations["tumor_cells"]["site"]
-        tissue = lattice.on_sites((1 - state.fields["lumen_fraction"]) * (state.fields["inside"] > 0))
-        motility = self.speed_um_per_s**2 * self.persistence_s / 3
-        blocked = [patch.first_plane for patch in lattice.patches[1:]]
-        rates = face_rates(motility, tissue * np.exp(energy - energy.max()), lattice.site_um, blocked).out()
+        rates = self._rates_now(state, energy)
         before = np.concatenate([cells["site"], others])
         after = np.concatenate(wander(cells["site"], others, rates, dt_s, streams.key("walk"), cells["id"]))
         moved = np.flatnonzero(after != before)
@@ -159,6 +158,17 @@ class Macrophages(Process):
         taken = self._taken(state, cells)
         if not np.array_equal(taken, was_taken):
             self.space.fill(lattice, state.fields, taken)
+
+    def _rates_now(self, state: StateView, energy: Reals) -> Reals:
+        """(6, z, y, x) hops through the faces of sites, computed anew where oxygen has changed what attracts."""
+        if self._rates is None or not np.array_equal(energy, self._energy):
+            lattice = state.lattice
+            tissue = lattice.on_sites((1 - state.fields["lumen_fraction"]) * (state.fields["inside"] > 0))
+            motility = self.speed_um_per_s**2 * self.persistence_s / 3
+            blocked = [patch.first_plane for patch in lattice.patches[1:]]
+            rates = face_rates(motility, tissue * np.exp(energy - energy.max()), lattice.site_um, blocked)
+            self._rates, self._energy = rates.out(), energy
+        return self._rates
 
     def _taken(self, state: StateView, cells: Population) -> NDArray[np.bool_]:
         return occupied_sites(state.lattice, {"macrophages": cells, "tumor_cells": state.populations["tumor_cells"]})
