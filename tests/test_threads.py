@@ -21,10 +21,11 @@ threads.GRAIN = 100  # 16³ voxels would run on one thread otherwise
 for number in ("stochastic", "continuum"):
     words = ["lattice.size=240um", "number=" + number, "protocol.dose=1e13particles", "processes.uptake.interval=60s"]
     words += ["processes.phagocytes.neutrophils.arrest=5um/s", "processes.phagocytes.neutrophils.crossing=20/h"]
-    cells = ["oxygen", "cell_cycle", "cell_death", "t_cells", "decays", "effect_radiation"]
+    cells = ["oxygen", "macrophages", "cell_cycle", "cell_death", "t_cells", "decays", "effect_radiation"]
     words += ["processes=[" + ",".join([*load(request([])).config.processes, *cells]) + "]", "tissue.doubling_time=1h"]
     words += ["processes.cell_death.apoptosis=2/h", "processes.t_cells.arrival=2000/mm^2/h"]
     words += ["processes." + name + ".interval=5min" for name in cells]
+    words += ["processes.macrophages.leak_per_macrophage=0.3", "processes.macrophages.death=0.3/h"]
     words += ["processes.effect_radiation.fractions=[{start: 5min, dose: 1 Gy, beam: megavoltage}]", "nanoparticle=cpc634_zr89"]
     config = load(request(words)).config
     for n in (4, 2, 1):
@@ -37,6 +38,7 @@ for number in ("stochastic", "continuum"):
         assert arrays["fields.nanoparticle"].sum() > 1000 and arrays["populations.macrophages.cargo"].any()
         assert len(arrays["populations.neutrophils.site"]) > 100 and len(arrays["populations.t_cells.site"]) > 10
         assert {0, 1, 4} <= set(arrays["populations.tumor_cells.phase"].tolist())
+        assert arrays["vessels.permeability_factor"].max() > 2
         assert arrays["fields.decay_dose_Gy"].any() and arrays["populations.tumor_cells.damage"].any()
         assert threads.use_threads_for(arrays["fields.nanoparticle"][0, 0].size) == n
         print(hashlib.sha256(b"".join(name.encode() + arrays[name].tobytes() for name in sorted(arrays))).hexdigest())
