@@ -89,9 +89,9 @@ def test_an_isotope_decays_from_the_runs_start(make_state, add_cells):
         np.testing.assert_allclose(found, [[[5 * expected, 4 * expected]]], rtol=1e-12)
 
 
-def test_a_label_that_is_not_active_gives_no_dose_and_one_that_is_not_known_is_refused(make_state):
+def test_a_label_that_is_not_active_or_not_known_is_refused(make_state):
     state = make_state()
-    state.fields["nanoparticle"][...] = 1.0
-    assert not dose(decays(state, what=label(name="Cy7", half_life_s=None, activity_Bq=0.0)), state).any()
+    with pytest.raises(InputError, match=r"nanoparticle.label.activity 0 Bq: decays need a label that is active"):
+        decays(state, what=label(name="Cy7", half_life_s=None, activity_Bq=0.0))
     with pytest.raises(InputError, match="89Zr"):
         decays(state, what=label(name="999Xx"))

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 
 from tme_sim.processes.circulation import Circulation
-from tme_sim.processes.labels import Labels
+from tme_sim.processes.labels import BORNE, Labels
 from tme_sim.recording import label_terms
 from tme_sim.simulation import Simulation
 from tme_sim.state.clearance import Clearance
+from tme_sim.state.errors import InputErrors
 from tme_sim.state.label import Detachment, Label
+from tme_sim.state.ledger import whole_body
 from tme_sim.state.state import flatten, restore
+from tme_sim.state.variables import PHAGOCYTES
 
 DOSE = 1e10
 FATES = {"bone": 3e-4, "urine": 1e-4}
@@ -97,6 +100,46 @@ def test_labels_of_a_whole_run_add_up_and_stay_with_their_particles(simulate, nu
     assert 0 < held < traits["label_on_plasma"]
     assert traits["label_free_bone"] == pytest.approx(traits["label_free_urine"], rel=1e-12)
     assert traits["label_free_blood"] + 2 * traits["label_free_bone"] < 1e11 * -expm1(-0.01 * 6)
+
+
+@pytest.mark.parametrize("number", ["stochastic", "continuum"])
+def test_labels_go_into_the_tissue_with_the_phagocytes_that_carry_them(simulate, number):
+    """None comes off in phagocytes, all of it in plasma at once: those who carry hold the label of what they took up."""
+    traffic = [f"processes.phagocytes.{kind}.{what}" for kind in PHAGOCYTES for what in ("arrest=2um/s", "crossing=1/h")]
+    detachment = [f"nanoparticle.label.detachment.{place}=0/h" for place in ("organ", "tissue", "cell", "lysosome")]
+    processes = "processes=[circulation,phagocytes,labels]"
+    words = (
+        f"number={number}",
+        processes,
+        "protocol.dose=1e13particles",
+        "tissue.tumor_mass=1mg",
+        "processes.labels.interval=1min",
+        *traffic,
+        *detachment,
+    )
+    for in_plasma in (False, True):
+        simulation = simulate(*words, f"nanoparticle.label.detachment.plasma={2 * in_plasma}/h")
+        simulation.run(3 * 3600)
+        traits, held = found(simulation), whole_body(simulation.state)
+        assert total(traits) == pytest.approx(1e13, rel=1e-12)
+        carried = {"wall_bound": held["wall_bound"], "cells": sum(held[kind] for kind in PHAGOCYTES)}
+        carried |= {BORNE[0]: sum(held[f"blood_{kind}"] for kind in PHAGOCYTES), BORNE[2]: held[BORNE[2]]}
+        kept = {place: traits[f"label_on_{place}"] / amount for place, amount in carried.items()}
+        if not in_plasma:
+            assert kept == pytest.approx(dict.fromkeys(carried, 1.0), rel=1e-6)
+        else:  # the further a cell has come, the earlier it took up what it holds
+            plasma = traits["label_on_plasma"] / held["plasma"]
+            assert plasma == pytest.approx(exp(-6), rel=1e-3)
+            assert 1 > kept["cells"] > kept["wall_bound"] > kept[BORNE[0]] > plasma
+            assert 1 > kept[BORNE[2]] > 10 * plasma
+
+
+def test_a_card_without_a_label_is_refused(built):
+    for process in ("labels", "decays"):
+        with pytest.raises(
+            InputErrors, match=r"nanoparticle.label: must be on this nanoparticle's card; labels and decays need it"
+        ):
+            built(f"processes=[circulation,gaps,{process}]", "nanoparticle.label=null")
 
 
 def test_the_ledger_takes_down_where_the_labels_are(make_state):

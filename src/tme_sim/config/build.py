@@ -89,6 +89,8 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
     prepare(processes)
     context.carrier_pools = carrier_pools(state)
     processes |= prepare(_construct_processes({name: s for name, s in enabled.items() if name in late}, context, errors))
+    if errors:
+        raise InputErrors(errors)
     processes = {name: processes[name] for name in enabled}
     check_needs(state, processes)
     if number == "continuum" and any(section.kind == "transport" for section in enabled.values()):

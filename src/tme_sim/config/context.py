@@ -17,6 +17,7 @@ from tme_sim.state.cells import Space
 from tme_sim.state.clearance import renal_passage, size_classes_um
 from tme_sim.state.damage import DrugEffect
 from tme_sim.state.errors import InputError
+from tme_sim.state.label import Label
 from tme_sim.state.pores import Filtration, driving_pressure_mmHg, sphere_radius_um
 from tme_sim.state.substance import (
     Nanoparticle,
@@ -79,6 +80,7 @@ class Context:
             "iron_per_particle_g": self._iron_per_particle,
             "particle_mass_g": self._particle_mass,
             "has_decays": lambda: self._enabled("decays") is not None,
+            "label": self._label,
             "drug_effect": self._drug_effect,
             "has_perfusion": lambda: self._enabled("perfusion") is not None,
             "filtration": self._filtration,
@@ -205,6 +207,13 @@ class Context:
             return 0.0
         self.read |= {f"nanoparticle.{key}" for key in MASS_KEYS}
         return particle_mass_g(self.config.nanoparticle)
+
+    def _label(self) -> Label:
+        self.read.add("nanoparticle.label")
+        if self.config.nanoparticle.label is None:
+            told = "must be on this nanoparticle's card; labels and decays need it"
+            raise InputError("nanoparticle.label", None, told)
+        return self.config.nanoparticle.label
 
     def _drug_effect(self) -> DrugEffect:
         self.read.add("drug.effect")

@@ -34,35 +34,25 @@ class Decays(Process):
 
     K is the solution of (1 − λ²∇²) u = A: a single balance for each step, which conserves the energy. Behind the lattice's faces
     tissue goes on as within. A is that of carriers in tissue, wall and cells: each has the label's activity at its injection,
-    which decays from the run's start. Not counted are blood in the lumen, photons, and label that has come off. Without an active
-    label there is no dose.
+    which decays from the run's start. Not counted are blood in the lumen, photons, and label that has come off.
     """
 
     isotopes: dict[str, Isotope] = parameter("isotopes by the name that a label has")
-    label: Label | None = given("nanoparticle.label")
+    label: Label = given("label")
     density_g_per_mL: float = given("tissue.density_g_per_mL")
     pools: tuple[str, ...] = given("carrier_pools", default=())
     kinds: tuple[str, ...] = given("carrying_kinds", default=())
     _kernel: SteadyField | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self._is_active and self._label.name not in self.isotopes:
+        if self.label.activity_Bq == 0:
+            raise InputError("nanoparticle.label.activity", "0 Bq", "decays need a label that is active")
+        if self.label.name not in self.isotopes:
             told = f"is not among the isotopes of this process ({', '.join(self.isotopes)}); add it with its energy and range"
-            raise InputError("nanoparticle.label.name", self._label.name, told)
-
-    @property
-    def _is_active(self) -> bool:
-        return self.label is not None and self.label.activity_Bq > 0
-
-    @property
-    def _label(self) -> Label:
-        assert self.label is not None
-        return self.label
+            raise InputError("nanoparticle.label.name", self.label.name, told)
 
     @property
     def reads(self) -> frozenset[str]:
-        if not self._is_active:
-            return frozenset()
         columns = {f"populations.{kind}.{column}" for kind in self.kinds for column in ("site", "cargo", "lysosome")}
         return frozenset(columns | set(in_tissue(self.pools)))
 
@@ -75,11 +65,11 @@ class Decays(Process):
         state.fields["decay_dose_Gy"] = np.zeros(state.lattice.voxels)
 
     def step(self, state: StateView, dt_s: float, streams: Streams) -> None:
-        if dt_s == 0 or not self._is_active:
+        if dt_s == 0:
             return
         homes = {"fields": state.fields, "vessels": state.vessels}
         carriers = carriers_on_voxels(state.lattice, homes, state.populations, self.pools, self.kinds)
-        isotope, lattice = self.isotopes[self._label.name], state.lattice
+        isotope, lattice = self.isotopes[self.label.name], state.lattice
         voxel_kg = self.density_g_per_mL * lattice.voxel_um3 * 1e-15
         emitted_Gy = carriers * (self._decays(state.time_s, dt_s) * isotope.energy_keV * J_PER_KEV / voxel_kg)
         if isotope.range_um == 0 or not emitted_Gy.any():
@@ -94,6 +84,6 @@ class Decays(Process):
 
     def _decays(self, time_s: float, dt_s: float) -> float:
         """Decays of one carrier from now on over dt."""
-        assert self._label.half_life_s is not None
-        rate_per_s = np.log(2) / self._label.half_life_s
-        return float(self._label.activity_Bq * np.exp(-rate_per_s * time_s) * -np.expm1(-rate_per_s * dt_s) / rate_per_s)
+        assert self.label.half_life_s is not None
+        rate_per_s = np.log(2) / self.label.half_life_s
+        return float(self.label.activity_Bq * np.exp(-rate_per_s * time_s) * -np.expm1(-rate_per_s * dt_s) / rate_per_s)
