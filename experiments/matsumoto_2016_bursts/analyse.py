@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 
 from tme_sim.analysis.influx import permeabilities_um_per_s
+from tme_sim.analysis.plausibility import internal
 from tme_sim.analysis.profiles import copies
 from tme_sim.files.run_folder import RunFolder
+from tme_sim.state.pores import driving_pressure_mmHg
 
-DRIVING_MMHG = 11.5  # the tissue pressure at which nothing leaks, of conf/processes/interstitial_flow.yaml
+PRESSURES = ("vessel_pressure", "vessel_oncotic_pressure", "tissue_oncotic_pressure", "oncotic_reflection")
 WAYS = ("jet", "diffusion")
 
 
@@ -44,15 +46,16 @@ def bursts(run):
 
 
 def outward_share(run):
-    """Share of the records of an open burst in which its fluid goes into the tissue; 0 without flow, None if none was open."""
-    fields = run.fields
+    """Share of the records of an open burst in which its fluid goes into the tissue; None without flow or open bursts."""
+    fields, flow = run.fields, run.config["processes"].get("interstitial_flow")
     if "interstitial_pressure_mmHg" not in fields:
-        return 0.0
+        return None
+    driving_mmHg = driving_pressure_mmHg(*(internal(flow[name]) for name in PRESSURES))
     outward = []
     for time_s in fields["time"].values[1:]:  # at the start no fluid moves yet
         gaps = run.agents("gaps", float(time_s))
         pressure = np.asarray(fields["interstitial_pressure_mmHg"].sel(time=time_s)).ravel()
-        outward += (pressure[gaps["voxel"][gaps["open"] > 0]] < DRIVING_MMHG).tolist()
+        outward += (pressure[gaps["voxel"][gaps["open"] > 0]] < driving_mmHg).tolist()
     return float(np.mean(outward)) if outward else None
 
 

@@ -8,10 +8,11 @@ from tme_sim.files.run_folder import RunFolder
 
 MODELS = {"rate": ("#0072b2", "o", "the rate saturates"), "capacity": ("#d55e00", "s", "room fills")}
 LIVER = ("kupffer", "liver_endothelium")
+PARTIAL = ("knee_particles", "half_time_h")  # a replicate may have none
 
 
 def quantities(arms):
-    """Arm name and quantity -> one value per replicate that has it."""
+    """Arm name and quantity -> one value per replicate that has it, and in how many it is missing."""
     found = {}
     for arm, runs in arms.items():
         folders = [RunFolder(folder) for folder in runs["folder"]]
@@ -23,7 +24,9 @@ def quantities(arms):
         doses = sorted(float(arm.split("_")[1]) for arm in arms if arm.startswith(f"{model}_"))
         shares = np.array([arms[f"{model}_{name(dose)}"]["tumor_percent_id"] for dose in doses])
         found[f"{model}.knee_particles"] = [knee(doses, column) for column in shares.T]
-    return {key: [value for value in values if np.isfinite(value)] for key, values in found.items()}
+    has = {key: np.isfinite(np.asarray(values, float)) for key, values in found.items()}
+    missing = {f"{key}_missing": [float(np.sum(~has[key]))] for key in found if key.endswith(PARTIAL)}
+    return {key: np.asarray(values)[has[key]] for key, values in found.items()} | missing
 
 
 def amounts(run, compartments):
