@@ -12,7 +12,7 @@ from tme_sim.cli import main
 from tme_sim.config.compose import experiments
 from tme_sim.config.load import experiment_dirs, load, request
 from tme_sim.files.run_folder import RunFolder
-from tme_sim.study import make_jobs, read_study
+from tme_sim.study import make_jobs, read_study, run_study
 
 SHIPPED = experiment_dirs()[-1]
 DATA = Path(os.environ.get("TME_SIM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -56,6 +56,20 @@ def test_every_arm_of_a_study_is_a_run_that_can_be_made(name: str, variant: str)
     assert {arm for arm, _ in jobs} == set(study.arms)
     assert study.targets
     assert study.analyse is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [file.parent.name for file in sorted(SHIPPED.glob("*/study.yaml"))])
+def test_a_small_study_judges_every_row_and_its_removed_mechanism_and_draws_its_figure(name: str, tmp_path: Path) -> None:
+    study = read_study(name, "small")
+    done = run_study(study, out=tmp_path, data=DATA, threads=1)
+    assert done.failed == 0
+    assert len(done.rows) == len(study.targets) > 0
+    assert [row.quantity for row in done.rows if row.simulated is None] == []
+    for target, row in zip(study.targets, done.rows, strict=True):
+        assert (row.met is None) == (target.role == "context" or target.status == "recall")
+        assert target.role != "validation" or row.without_simulated is not None, row.quantity
+    assert (tmp_path / "figure.svg").is_file() == hasattr(study.analyse, "figure")
 
 
 @pytest.mark.slow

@@ -21,9 +21,16 @@ def quantities(arms):
         found[f"{arm}.gap_permeability_cm_per_s"] = [1e-4 * p["gap"] for p in by_route]
         if (folders[0].folder / "fields.zarr").exists():
             found[f"{arm}.depth_um"] = [mean_distance_um(run) for run in folders]
-    depth = np.array([found[f"fine3_{size}.depth_um"] for size in DEPTHS])
-    found["depth_falls_with_size"] = (np.diff(depth, axis=0) < 0).all(axis=0).astype(float)
+    voxel_um = float(RunFolder(arms["fine3_20"]["folder"].iloc[0]).fields.attrs["spacing_um"])
+    found["depth_falls_with_size"] = falls(found, "fine3", voxel_um)
+    found["depth_falls_with_size_where_diffusivities_are_alike"] = falls(found, "alike", voxel_um)
     return found
+
+
+def falls(found, arm, voxel_um):
+    """1 for each replicate in which the depth falls from size to size, by more than a voxel: less is not resolved."""
+    depth = np.array([found[f"{arm}_{size}.depth_um"] for size in DEPTHS])
+    return (np.diff(depth, axis=0) < -voxel_um).all(axis=0).astype(float)
 
 
 def null_model(values):
@@ -63,6 +70,8 @@ def figure(values, path):
     ):
         size, mean, sd = series(values, arm, "depth_um")
         right.errorbar(size, mean, sd, fmt=f"{marker}-", color=colour, label=f"voxels of {label} µm")
+    size, mean, _ = series(values, "alike", "depth_um")
+    right.plot(size, mean, ":", color="#009e73", label="5 µm, diffusivity of 60 nm at every size")
     right.set(xlabel="diameter (nm)", ylabel="mean distance from the vessels (µm)", ylim=(0, None))
     right.legend(frameon=False, fontsize=8)
     FigureCanvasSVG(canvas).print_svg(str(path), metadata={"Date": None})
