@@ -208,7 +208,10 @@ RUNS = [  # found while State(0) is built: the configuration is valid, the run i
     ("processes.binding.enabled=false|nanoparticle.binding.on_rate=1e-6 1/s", f"nanoparticle.binding.on_rate: {UNREAD}"),
     ("nanoparticle.clearance.fast_fraction=0.3", f"nanoparticle.clearance.fast_fraction: {UNREAD}"),
     ("body.mass=30g", f"body.mass: {UNREAD} (only a dose per kg of body depends on it)"),
-    ("protocol.dose_of=drug", f"protocol.dose_of: {UNREAD} (a dose in particles is of particles)"),
+    (
+        "protocol.dose_of=drug",
+        f"protocol.dose_of: {UNREAD} (a dose in particles or Bq counts whole particles; only a mass is of something in them)",
+    ),
     ("drug.molar_mass=800g/mol", f"drug.molar_mass: {UNREAD}"),
     ("integrator=explicit", f"integrator: {UNREAD} (counts move by hops, only number=continuum integrates)"),
 ]

@@ -195,8 +195,9 @@ def test_defaults_that_go_in_circles_end_in_time(tmp_path: Path) -> None:
     (tmp_path / "g").mkdir()
     (tmp_path / "g" / "a.yaml").write_text("defaults: [b]\n")
     (tmp_path / "g" / "b.yaml").write_text("defaults: [a]\n")
-    with within_a_second(), pytest.raises(InputErrors, match="refer to each other in a circle"):
+    with within_a_second(), pytest.raises(InputErrors, match="refer to each other in a circle") as refused:
         compose([conf(tmp_path, "defaults: [{g: a}, _self_]\n")], [])
+    assert str(refused.value).endswith(f"({tmp_path / 'g' / 'a.yaml'}, {tmp_path / 'g' / 'b.yaml'})")
 
 
 def test_files_outside_the_configuration_are_out_of_reach(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ ALWAYS_READ = (
 """Keys that every run reads, whatever its tissue and processes."""
 WHY_UNREAD = {
     "integrator": "counts move by hops, only number=continuum integrates",
-    "protocol.dose_of": "a dose in particles is of particles",
+    "protocol.dose_of": "a dose in particles or Bq counts whole particles; only a mass is of something in them",
     "nanoparticle.clearance.kupffer_capacity": "only with kupffer=capacity",
     "nanoparticle.clearance.size_exponent": "without polydispersity_index all sizes are alike",
     "nanoparticle.clearance.renal_sieving": "the particle is too large for the kidney",

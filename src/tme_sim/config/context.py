@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.config.dosing import MASS_KEYS, dosing
+from tme_sim.config.load import conf_dirs
+from tme_sim.config.safety import read_checked
 from tme_sim.config.schema import Section
 from tme_sim.config.settings import Config
 from tme_sim.files.tables import read_plasma_curve
@@ -218,13 +220,14 @@ class Context:
     def _drug_effect(self) -> DrugEffect:
         self.read.add("drug.effect")
         if self.config.drug is None or self.config.drug.effect is None:
-            raise InputError("drug.effect", None, "needs a drug whose card says how it kills cells; choose one with drug=NAME")
+            told = f"needs a drug whose card says how it kills cells; drug=NAME with one of {_drugs_with('effect')}"
+            raise InputError("drug.effect", None, told)
         return self.config.drug.effect
 
     def _small_molecule(self) -> SmallMolecule:
         self.read.add("drug.transport")
         if self.config.drug is None or self.config.drug.transport is None:
-            told = "needs a drug whose card says how it moves; choose one with drug=NAME"
+            told = f"needs a drug whose card says how it moves; drug=NAME with one of {_drugs_with('transport')}"
             raise InputError("drug.transport", None, told)
         return self.config.drug.transport
 
@@ -256,6 +259,12 @@ class Context:
                 "nanoparticle.clearance.curve", clearance.curve, f"ends at {curve[0, -1] / 3600:g} h, before protocol.duration"
             )
         return curve
+
+
+def _drugs_with(section: str) -> str:
+    """Names of the drugs whose own card has a section."""
+    cards = {path.stem: path for folder in reversed(conf_dirs()) for path in (folder / "drug").glob("*.yaml")}
+    return ", ".join(sorted(name for name, path in cards.items() if section in read_checked(path).content))
 
 
 def clearance_keys(particle: Nanoparticle) -> tuple[str, ...]:

@@ -140,7 +140,8 @@ def _merge(table: Table, choices: list[str]) -> DictConfig:
         except MissingConfigException as missing:
             raise InputErrors([*table.errors, _missing(missing, table)]) from None
         except RecursionError:
-            raise InputErrors([InputError("defaults", None, "refer to each other in a circle")]) from None
+            told = f"refer to each other in a circle ({', '.join(_circle(table))})"
+            raise InputErrors([InputError("defaults", None, told)]) from None
         except (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError, AssertionError) as failure:
             text = str(failure).strip() or str(failure.__cause__)
             text = text.splitlines()[0].replace(f"{EXPERIMENT}/experiment", str(table.paths.get(f"{EXPERIMENT}/experiment")))
@@ -152,6 +153,30 @@ def _merge(table: Table, choices: list[str]) -> DictConfig:
         raise InputErrors(table.errors)
     OmegaConf.set_struct(config, False)
     return config
+
+
+def _circle(table: Table) -> list[str]:
+    """Paths of the files that come back to themselves when their defaults are followed."""
+    to = {name: _started_from(name, content.get("defaults")) for name, content in table.loaded.items()}
+    found = []
+    for name in to:
+        seen, reached = set[str](), to[name]
+        while reached - seen:
+            seen |= reached
+            reached = set().union(*(to.get(other, set()) for other in reached))
+        found += [str(table.paths[name])] if name in seen else []
+    return found
+
+
+def _started_from(name: str, defaults: Any) -> set[str]:
+    """Names of the files that a file's defaults list asks for."""
+    group, asked = name.rpartition("/")[0], set()
+    for item in defaults if isinstance(defaults, list) else []:
+        for key, chosen in item.items() if isinstance(item, dict) else [("", item)]:
+            folder = key.removeprefix("override ").strip()
+            folder = folder[1:] if folder.startswith("/") else f"{group}/{folder}".strip("/")
+            asked |= {f"{folder}/{one}".lstrip("/") for one in (chosen if isinstance(chosen, list) else [chosen])}
+    return asked
 
 
 def _missing(failure: MissingConfigException, table: Table) -> InputError:
