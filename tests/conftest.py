@@ -65,7 +65,7 @@ def simulate() -> Callable[..., Simulation]:
 
 @pytest.fixture(scope="session")
 def make_state() -> Callable[..., State]:
-    """A state by hand: uniform φ, no vessels unless `walls` gives (voxel, surface_um2), `plasma` carriers in plasma."""
+    """A state by hand: uniform φ, no lumen, no vessels unless `walls` gives (voxel, surface_um2), `plasma` carriers in plasma."""
 
     def make(
         sites: tuple[int, int, int] = (1, 1, 1),
@@ -86,6 +86,7 @@ def make_state() -> Callable[..., State]:
         state = State(lattice, number, body, Ledger.empty(len(lattice.patches), dtype))  # type: ignore[arg-type]
         state.fields["nanoparticle"] = state.empty_field()
         state.fields["accessible_fraction"] = np.broadcast_to(np.asarray(accessible, float), lattice.voxels).copy()
+        state.fields["lumen_fraction"] = np.zeros(lattice.voxels)
         state.body.pools["plasma"] = np.zeros(2, dtype)
         state.ledger.inject(state.body.pools["plasma"], 0, dtype(plasma))
         if walls is not None:

@@ -16,6 +16,7 @@ from tme_sim.state.ledger import RELATIVE_TOLERANCE, audit
 from tme_sim.state.population import Population
 from tme_sim.state.pores import (
     Filtration,
+    accessible_behind,
     gap_columns,
     gap_conductance_um3_per_s,
     gap_convection,
@@ -133,6 +134,40 @@ def test_where_no_blood_passes_nothing_goes_in_or_out(make_state, advance):
     left = state.fields["nanoparticle"][ROUTES.index("injected"), 0, 0, 0]
     assert left[0] < 1e6
     assert left[1] == 1e6
+
+
+# Beside lumen
+
+
+def test_what_a_pore_leads_to_is_the_tissue_beside_the_lumen(make_state):
+    """Of φ_t = 0.1 of the tissue a voxel has φ = 0.1 (1 − lumen); where nothing but lumen is, nothing is behind the wall."""
+    state = with_gaps(make_state((1, 1, 4), accessible=[0.1, 0.05, 0.01, 0]), np.arange(4))
+    state.fields["lumen_fraction"] = np.array([0, 0.5, 0.9, 1.0]).reshape(1, 1, 4)
+    assert accessible_behind(state.fields, np.arange(4)) == pytest.approx([0.1, 0.1, 0.1, 0], rel=1e-12)
+    assert gaps().entry_um3_per_s(state) == pytest.approx(0.75 * conductance() * 4 * 5e-4 / (pi * RADIUS_UM**2), rel=1e-9)
+
+
+def test_nothing_passes_between_equal_concentrations_beside_lumen(make_state, advance):
+    """At C_i/φ = C_p, φ that of the voxel, what goes in comes back: G is the same both ways, and large."""
+    phi = np.array([0.1, 0.05, 0.01])
+    state = with_gaps(make_state((1, 1, 3), accessible=phi, plasma=1e18, plasma_volume_um3=1e18), np.arange(3))
+    state.fields["lumen_fraction"] = (1 - phi / 0.1).reshape(1, 1, 3)
+    state.fields["nanoparticle"][ROUTES.index("gap"), 0] = phi * 15**3
+    advance(state, gaps(), 1e-3, 1000)
+    assert state.fields["nanoparticle"][:, 0].sum(axis=0).ravel() == pytest.approx(phi * 15**3, rel=1e-6)
+    assert state.populations["gaps"]["entered"] == pytest.approx(np.full(3, conductance()), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("cells", "most"), [("cells.density=1 1/mm^3", 1e-6), ("seed=2", 0.05), ("seed=3", 0.06), ("seed=1", 0.09)]
+)
+def test_a_walls_permeability_is_that_of_the_network_whatever_the_mesh(built, cells, most):
+    """Alike without cells; with them it differs by which of the sites beside these few vessels hold one."""
+    found = []
+    for refinement in (1, 2, 3):
+        start = built("lattice.size=180um", "number=continuum", f"lattice.refinement={refinement}", cells)
+        found.append(start.processes["gaps"].entry_um3_per_s(start.state) / start.state.vessels.surface_um2.sum())
+    assert max(found) / min(found) - 1 < most
 
 
 # With the fluid that leaks

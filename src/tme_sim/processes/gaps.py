@@ -18,6 +18,7 @@ from tme_sim.state.pores import (
     Filtration,
     Passage,
     Radii,
+    accessible_behind,
     gap_columns,
     log_normal_radii,
     mean_area_um2,
@@ -77,7 +78,8 @@ class Gaps(Process):
         gaps = {f"populations.gaps.{column}" for column in ("voxel", "radius_um", "open")}
         pressure = {"fields.interstitial_pressure_mmHg"} if self.filtration is not None else set()
         factor = {"vessels.permeability_factor"} if self.beside_macrophages else set()
-        return frozenset({"fields.accessible_fraction", "vessels.perfused"} | gaps | pressure | factor)
+        tissue = {"fields.accessible_fraction", "fields.lumen_fraction"}
+        return frozenset({"vessels.perfused"} | tissue | gaps | pressure | factor)
 
     @property
     def writes(self) -> frozenset[str]:
@@ -154,11 +156,11 @@ class Gaps(Process):
     def _prepare_static(self, state: StateView) -> Static:
         """The gaps of one voxel act as one on what is in it."""
         gaps = state.populations["gaps"]
-        accessible, radius = state.fields["accessible_fraction"].ravel(), gaps["radius_um"]
+        radius = gaps["radius_um"]
         places, of_gap = np.unique(gaps["voxel"], return_inverse=True)
         wall_of_place = np.searchsorted(state.vessels["voxel"], places)
         return Static(
-            self._passage.conductance_um3_per_s(radius, accessible[gaps["voxel"]]),
+            self._passage.conductance_um3_per_s(radius, accessible_behind(state.fields, gaps["voxel"])),
             self._passage.carried_um3_per_mmHg_s(radius),
             of_gap,
             wall_of_place[of_gap],

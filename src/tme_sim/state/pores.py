@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import pi, sqrt, tanh
 from typing import Any
@@ -57,7 +57,7 @@ class Passage:
     filtration: Filtration | None = None
 
     def conductance_um3_per_s(self, radius_um: Reals, accessible: Reals) -> Reals:
-        """G of pores with this share of the tissue behind them accessible."""
+        """G of pores with this share of the tissue behind them accessible (`accessible_behind`)."""
         return gap_conductance_um3_per_s(
             radius_um, self.wall_length_um, self.particle_radius_um, self.tissue_diffusivity_um2_per_s, accessible
         )
@@ -76,13 +76,23 @@ class Passage:
         """Volume of plasma that pores scattered over the wall clear, at the mean pressure drop of a tumour with this wall."""
         assert state.vessels is not None
         surface_um2, radius = state.vessels.surface_um2, radii(midpoints(32))[:, None]
-        clears = self.conductance_um3_per_s(radius, state.fields["accessible_fraction"].ravel()[state.vessels.voxel])
+        clears = self.conductance_um3_per_s(radius, accessible_behind(state.fields, state.vessels.voxel))
         if self.filtration is not None:
             tissue_um3 = float(state.fields["inside"].sum()) * state.lattice.voxel_um3
             leak = per_um2 * self.leak_um3_per_mmHg_s(radius).mean() + self.filtration.wall_um_per_mmHg_s
             drop = max(0.0, self.filtration.mean_drop_mmHg(leak * float(surface_um2.sum()) / tissue_um3))
             clears, _ = two_way_um3_per_s(clears, self.carried_um3_per_mmHg_s(radius) * drop)
         return float((clears.mean(axis=0) * surface_um2).sum()) * per_um2
+
+
+def accessible_behind(fields: Mapping[str, NDArray[Any]], voxel: NDArray[np.int64]) -> Reals:
+    """(voxels,) φ/(1 − lumen): the share that carriers can reach of the tissue behind the wall; 0 where a voxel is all lumen.
+
+    How much lumen a voxel of the wall holds beside that tissue is a matter of the voxel's size, not of the pore.
+    """
+    accessible = fields["accessible_fraction"].ravel()[voxel]
+    tissue = 1 - fields["lumen_fraction"].ravel()[voxel]
+    return np.asarray(np.divide(accessible, tissue, out=np.zeros_like(accessible), where=tissue > 0))
 
 
 def log_normal_radii(median_um: float, spread: float, largest_um: float) -> Radii:
@@ -146,7 +156,8 @@ def gap_conductance_um3_per_s(
 ) -> Reals:
     """G of one gap: 1/G = L/(H(a/r) D0 π r²) + 1/(4 φ D_t r), the pore and the access to the tissue behind it in series.
 
-    The access term is the flux 4 D r to a disc in a half-space; pores no wider than the particle pass nothing.
+    The access term is the flux 4 D r to a disc in a half-space of which φ is accessible; pores no wider than
+    the particle pass nothing.
     """
     hindrance = _by_size(pore_hindrance, particle_radius_um, pore_radius_um)
     pore = hindrance * stokes_einstein_um2_per_s(particle_radius_um) * pi * pore_radius_um**2 / wall_length_um
