@@ -14,6 +14,7 @@ from tme_sim.files.run_folder import RunFolder
 from tme_sim.files.run_store import RunStore
 
 PERMEABILITY, SURFACE, TUMOR_G, DOSE, HALF_LIFE_H = 1.3e-4, 9e-3, 0.2, 1e9, 12.0  # um/s, 1/um, g, -, h
+GAPS = "  gaps: {kind: gaps, enabled: false, wall_length: 0.5 um}\n"
 CONFIG = """
 record: {level: series}
 body: {plasma_volume: 1000000000000 um^3}
@@ -34,14 +35,14 @@ def row(time_s: float, compartment: str, route: str, quantity: str, value: float
     return {"time_s": time_s, **what, "value": value}
 
 
-@pytest.fixture
-def found(tmp_path: Path) -> dict[str, Hint]:
+@pytest.fixture(params=[CONFIG, CONFIG.replace(GAPS, "")], ids=["gaps", "no gaps"])
+def found(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Hint]:
     """Hints of a run whose plasma halves every 12 h and whose wall has a known permeability and lets nothing back."""
     store = RunStore.create(tmp_path / "run")
     morphometry = {"vessel_surface_mm2_per_mm3": SURFACE * 1e3, "mean_distance_to_vessel_um": 30.0}
     info = {"format": 1, "status": "done", "dose_particles": DOSE, "tumor_mass_g": TUMOR_G, "morphometry": morphometry}
     store.write_json("run.json", info | {"patches": [{"name": "tumor", "copies": 10}]})
-    store.write_text("config.yaml", CONFIG)
+    store.write_text("config.yaml", request.param)
     hours = np.arange(0, 49, 4)
     plasma = DOSE * 0.5 ** (hours / HALF_LIFE_H)
     auc_s = DOSE / 1e12 * (1 - plasma[-1] / DOSE) * HALF_LIFE_H * 3600 / np.log(2)  # per um^3

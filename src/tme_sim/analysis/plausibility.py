@@ -16,6 +16,9 @@ from tme_sim.state.substance import Matrix, interstitial_diffusivity_um2_per_s
 INTERNAL = {"nm": 1e-3, "mm": 1e3, "ms": 1e-3, "min": 60.0, "h": 3600.0, "d": 86400.0, "ug": 1e-6, "mg": 1e-3, "kg": 1e3}
 """Units that a recorded configuration uses for readability → factor to the internal unit; all others are internal."""
 
+WALL_UM = 0.5
+"""Thickness of the wall where a run has no gaps to tell it: their default."""
+
 
 class Hint(NamedTuple):
     """One line: what it is, its value in this run (None where it was not recorded), unit, what is known, and whence."""
@@ -86,12 +89,12 @@ def _turnover(run: RunFolder) -> list[Hint]:
     """Share of their volume that active endothelial cells take up a minute: P/((1 − recycled) active · thickness)."""
     processes = run.config["processes"]
     crossing = next((p for p in processes.values() if p["kind"] == "transcytosis" and p["enabled"]), None)
-    gaps = next((p for p in processes.values() if p["kind"] == "gaps"), None)
-    if crossing is None or gaps is None:
+    if crossing is None:
         return []
+    wall_um = next((internal(p["wall_length"]) for p in processes.values() if p["kind"] == "gaps"), WALL_UM)
     permeability = internal(run.config["nanoparticle"]["transcytosis_permeability"])
-    per_s = permeability / (1 - crossing["recycled_fraction"]) / crossing["active_fraction"] / internal(gaps["wall_length"])
-    thickness = f"of a wall {internal(gaps['wall_length']):g} µm thick"
+    per_s = permeability / (1 - crossing["recycled_fraction"]) / crossing["active_fraction"] / wall_um
+    thickness = f"of a wall {wall_um:g} µm thick"
     known = "0.02–0.07 by fluid-phase uptake of 0.01–0.03 µm³/s in a cell of 2,500 µm³"
     return [Hint(f"volume turnover of the active endothelium, {thickness}", 6000 * per_s, "% a minute", known, "arithmetic")]
 

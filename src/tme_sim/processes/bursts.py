@@ -23,6 +23,10 @@ class Bursts(Process):
     into the wall's conductivity. Each is a two-state Markov chain, exact at the ends of steps of any length: open for the share
     f = rate·time/(1 + rate·time), and over dt an open one is found shut with (1 − f)(1 − e^(−(rate + 1/time) dt)). They start in
     that equilibrium. Openings that end within a step are not counted in `opened`.
+
+    The pressure answers at the interval of `interstitial_flow`: until its next step a gap that has opened is driven by the
+    pressure from before, so its jet is too strong, and a gap that has shut still feeds the flow. That interval must be short
+    beside `open_time`; processes.interstitial_flow.interval=null solves in every step.
     """
 
     sites_per_um2: float = parameter("places on the wall where a gap may burst open", at_least=0, at_most=1)
