@@ -65,7 +65,7 @@ def test_a_small_study_judges_every_row_and_its_removed_mechanism_and_draws_its_
     done = run_study(study, out=tmp_path, data=DATA, threads=1)
     assert done.failed == 0
     assert len(done.rows) == len(study.targets) > 0
-    assert [row.quantity for row in done.rows if row.simulated is None] == []
+    assert [row.quantity for row in done.rows if row.simulated is None and row.role != "context"] == []  # nobody dies in 6 h
     for target, row in zip(study.targets, done.rows, strict=True):
         assert (row.met is None) == (target.role == "context" or target.status == "recall")
         assert target.role != "validation" or row.without_simulated is not None, row.quantity

@@ -40,7 +40,7 @@ A4,ratio,validation,recall,0,1,1,0
 """
 ANALYSE = """
 def quantities(arms):
-    return {"ratio": arms["small"]["tumor_percent_id"] / arms["large"]["tumor_percent_id"]}
+    return {"ratio": arms["small"]["tumor_percent_id"] / arms["large"]["tumor_percent_id"], "unreached": [float("nan")]}
 
 
 def null_model(quantities):
@@ -90,6 +90,7 @@ def test_a_verdict_says_what_was_met_missed_and_not_simulated(mini: Path, capsys
     assert (rows["A3"]["met"], rows["A3"]["n"], rows["A3"]["simulated"]) == (None, 0, None)
     assert "**missed**" in capsys.readouterr().out
     assert Path("studies/mini-small/figure.svg").read_text() == "<svg>2</svg>"
+    assert json.loads(Path("studies/mini-small/quantities.json").read_text())["unreached"] == [None]
     table = pd.read_parquet("studies/mini-small/runs.parquet")
     assert all((Path(folder) / "summary.json").exists() for folder in table["folder"])
     assert table.groupby("arm")["seed"].apply(list).tolist() == [[1, 2]] * 3

@@ -13,6 +13,7 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -131,7 +132,7 @@ def run_study(
     rows = verdict(study.name, study.targets, values, null)
     store = RunStore(folder)
     store.write_table("runs.parquet", table)
-    store.write_json("quantities.json", values)
+    store.write_json("quantities.json", {name: [v if isfinite(v) else None for v in found] for name, found in values.items()})
     store.write_json("verdict.json", {"format": 1, "variant": study.variant, "rows": [row.as_dict() for row in rows]})
     if study.analyse and hasattr(study.analyse, "figure"):
         study.analyse.figure(values, folder / "figure.svg")
