@@ -9,6 +9,7 @@ from tme_sim.analysis.profiles import penetration
 from tme_sim.files.run_folder import RunFolder
 
 DEPTHS = ("20", "60", "100")
+FINE = ("fine1", "fine2", "fine3")
 
 
 def quantities(arms):
@@ -21,16 +22,16 @@ def quantities(arms):
         found[f"{arm}.gap_permeability_cm_per_s"] = [1e-4 * p["gap"] for p in by_route]
         if (folders[0].folder / "fields.zarr").exists():
             found[f"{arm}.depth_um"] = [mean_distance_um(run) for run in folders]
-    voxel_um = float(RunFolder(arms["fine3_20"]["folder"].iloc[0]).fields.attrs["spacing_um"])
-    found["depth_falls_with_size"] = falls(found, "fine3", voxel_um)
-    found["depth_falls_with_size_where_diffusivities_are_alike"] = falls(found, "alike", voxel_um)
+    found["depth_falls_with_size"] = falls(found, "fine3")
+    found["depth_falls_with_size_where_diffusivities_are_alike"] = falls(found, "alike")
     return found
 
 
-def falls(found, arm, voxel_um):
-    """1 for each replicate in which the depth falls from size to size, by more than a voxel: less is not resolved."""
-    depth = np.array([found[f"{arm}_{size}.depth_um"] for size in DEPTHS])
-    return (np.diff(depth, axis=0) < -voxel_um).all(axis=0).astype(float)
+def falls(found, arm):
+    """1 for each replicate in which the depth falls from size to size, by more than the voxels change it at any size."""
+    depth = {name: np.array([found[f"{name}_{size}.depth_um"] for size in DEPTHS]) for name in (*FINE, arm)}
+    unresolved = np.ptp([depth[name] for name in FINE], axis=0).max(axis=0)
+    return (np.diff(depth[arm], axis=0) < -unresolved).all(axis=0).astype(float)
 
 
 def null_model(values):
