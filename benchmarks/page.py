@@ -49,8 +49,8 @@ REASONS = {
     "of one; the rest is a barrier, which costs 20 times as much where another process has the core.",
     "over_numpy": "numpy takes 2 ms for this step here, not the 16 ms of the goal's machine; 15 times that would be faster than "
     "memory brings the operands.",
-    "reference_continuum_r1_s": "Of the time 40 % is the drug: vessels open and shut every 10 min, and each time blood and "
-    "tissue are solved in turn, 5 to 6 rounds of 12 to 15 V-cycles. A Krylov solve with the blood inside would need about 7 in all.",
+    "reference_continuum_r1_s": "40 % is the drug: vessels open and shut every 10 min, and each time blood and tissue "
+    "are solved in turn, 5 to 6 rounds of 12 to 15 V-cycles. One Krylov solve with the blood in it would need about 7 in all.",
     "reference_continuum_r2_s": "Drug (as above) 40 %; transport a third: 11 explicit parts a step for each of 6 components, at "
     "1 to 1.2 ns per voxel and part, bound by memory.",
     "reference_stochastic_r2_s": "Two thirds are hops: 11 parts a step for each component, some 14 ms per 10⁶ voxels.",
