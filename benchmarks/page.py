@@ -47,17 +47,13 @@ GOALS = {
 REASONS = {
     "threads_2_over_1_64": "A slab copies its neighbours' planes before its pass, so at 64³ two threads do 1.05 times the work "
     "of one; the rest is a barrier, which costs 20 times as much where another process has the core.",
-    "over_numpy": "numpy takes 2 ms for this step here, not the 16 ms of the goal's machine; 15 times that would be faster than "
+    "over_numpy": "numpy takes 1.7 ms for this step here, not the 16 ms of the goal's machine; 15 times that would be faster than "
     "memory brings the operands.",
-    "reference_continuum_r1_s": "40 % is the drug: vessels open and shut every 10 min, and each time blood and tissue "
-    "are solved in turn, 5 to 6 rounds of 12 to 15 V-cycles. One Krylov solve with the blood in it would need about 7 in all.",
-    "reference_continuum_r2_s": "Drug (as above) 40 %; transport a third: 11 explicit parts a step for each of 6 components, at "
-    "1 to 1.2 ns per voxel and part, bound by memory.",
-    "reference_stochastic_r2_s": "Two thirds are hops: 11 parts a step for each component, some 14 ms per 10⁶ voxels.",
-    "reference_peak_memory_mb": "At refinement 2 the state alone is 570 MB, imports 210 MB; a record adds some 130 MB.",
-    "hop_occupancy_1_ms": "Half of it is the random numbers, the rest the scatter into neighbouring voxels.",
-    "exponent_voxels": "Small lattices stay in cache, large ones do not: the exponent is that of leaving it.",
-    "startup_warm_s": "Imports (numpy, numba, scipy, pandas, zarr, hydra) 1.3 s of CPU, kernels from the cache 0.4 s.",
+    "reference_continuum_r1_s": "A quarter is the drug: vessels open and shut every 10 min, and each time blood and tissue are "
+    "solved in turn (one Krylov solve with the blood in it is the next step); a sixth the 49 full frames, a sixth transport.",
+    "reference_continuum_r2_s": "A third is the drug (as above); a quarter transport, 11 explicit parts a step for each of 6 "
+    "components, bound by memory; a seventh the frames.",
+    "reference_peak_memory_mb": "At refinement 2 the state alone is 570 MB, imports 210 MB, a frame being recorded some 130 MB.",
 }
 """Why a row misses its goal, from its profile; shown where it does."""
 
