@@ -47,8 +47,8 @@ GOALS = {
 REASONS = {
     "threads_2_over_1_64": "A slab copies its neighbours' planes before its pass, so at 64³ two threads do 1.05 times the work "
     "of one; the rest is a barrier, which costs 20 times as much where another process has the core.",
-    "over_numpy": "numpy takes 1.7 ms for this step here, not the 16 ms of the goal's machine; 15 times that would be faster than "
-    "memory brings the operands.",
+    "over_numpy": "numpy takes 1.7 ms for this step here, not the 16 ms of the goal's machine; 15 times that would be more than "
+    "memory can bring.",
     "reference_continuum_r1_s": "A quarter is the drug: vessels open and shut every 10 min, and each time blood and tissue are "
     "solved in turn (one Krylov solve with the blood in it is the next step); a sixth the 49 full frames, a sixth transport.",
     "reference_continuum_r2_s": "A third is the drug (as above); a quarter transport, 11 explicit parts a step for each of 6 "
