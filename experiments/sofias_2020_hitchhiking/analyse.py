@@ -45,7 +45,7 @@ def draw_doses(axes, values):
         found = [values[f"{arm}_{d}.held_share_percent"] for d in DOSES]
         axes.errorbar(dose, [np.mean(f) for f in found], [np.std(f) for f in found], fmt="o-", color=colour, capsize=3, label=arm)
     axes.set(xscale="log", yscale="log", ylim=(0.01, 100), xlabel="dose (particles)")
-    axes.set_ylabel("came with phagocytes, of what is there at 24 h (%)")
+    axes.set_ylabel("came with phagocytes (% of what is there)")
     axes.legend(frameon=False, fontsize=8, loc="lower left")
 
 
