@@ -69,10 +69,7 @@ def summarise(
         "blood_velocity_um_per_s": blood_velocity_um_per_s(state),
     }
     entered = _whole_tumor(state.ledger.entered, state).sum(axis=1)
-    for route in ROUTES[1:]:
-        at = ROUTES.index(route)
-        found[f"route_fraction_{route}"] = _ratio(float(entered[at]), float(entered[1:].sum()))
-        found[f"route_held_fraction_{route}"] = _ratio(float(total[at].sum()), everything)
+    found |= route_fractions(entered, total.sum(axis=1))
     found |= phagocyte_traffic(state, tumor_mass_g, series, float(entered[ROUTES.index("phagocyte")]))
     found |= {f"reporter_released_in_{place}": amount for place, amount in reporter_released(state).items()}
     if KUPFFER in state.populations:
@@ -80,6 +77,15 @@ def summarise(
         found["kupffer_mean_load"] = _ratio(float(taken.sum()), len(taken))
         found["liver_over_tumor"] = _ratio(found["liver_percent_id_per_g"], found["tumor_percent_id_per_g"] or 0.0)
     return found | drug_measures(state, series)
+
+
+def route_fractions(entered: NDArray[np.float64], held: NDArray[np.float64]) -> dict[str, Number]:
+    """(routes,) each route's share of all that ever entered, and of all that is there now."""
+    found: dict[str, Number] = {}
+    for at, route in enumerate(ROUTES[1:], 1):
+        found[f"route_fraction_{route}"] = _ratio(float(entered[at]), float(entered[1:].sum()))
+        found[f"route_held_fraction_{route}"] = _ratio(float(held[at]), float(held.sum()))
+    return found
 
 
 def phagocyte_traffic(

@@ -65,26 +65,18 @@ class Context:
             "carrying_kinds": self.carrying_kinds,
             "accessible_share": self.accessible_share,
             "cell_space": self.cell_space,
-            "has_oxygen": lambda: self._enabled("oxygen") is not None,
-            "has_drug": lambda: self._enabled("drug") is not None,
             "phased_kinds": lambda: ("tumor_cells",) if self._any_enabled(PHASED) else (),
             "cells_change_space": lambda: self._any_enabled(MOVING_CELLS),
-            "has_macrophages": lambda: self._enabled("macrophages") is not None,
             "m2_uptake": self._m2_uptake,
-            "has_gaps": lambda: self._enabled("gaps") is not None,
             "carrier_pools": lambda: tuple(self.carrier_pools),
             "gap_length_um": self._gap_length,
             "carrier_integrator": lambda: self.config.integrator,
             "has_interstitial_flow": lambda: self._enabled("interstitial_flow") is not None or self._flows_as_lymph(),
-            "has_acidity": lambda: self._enabled("acidity") is not None,
-            "has_heat": lambda: self._enabled("heat") is not None,
             "heat_pulse_times_s": self._pulse_times,
             "iron_per_particle_g": self._iron_per_particle,
             "particle_mass_g": self._particle_mass,
-            "has_decays": lambda: self._enabled("decays") is not None,
             "label": self._label,
             "drug_effect": self._drug_effect,
-            "has_perfusion": lambda: self._enabled("perfusion") is not None,
             "filtration": self._filtration,
             "small_molecule": self._small_molecule,
             "drug_name": self._drug_name,
@@ -93,9 +85,11 @@ class Context:
         self.carrier_pools: list[str] = []
 
     def __call__(self, path: str) -> Any:
-        """The value at a path of the configuration, or of something derived from it."""
+        """The value at a path of the configuration, of something derived from it, or of has_KIND: is there such a process."""
         if path in self._made:
             return self._made[path]()
+        if path.startswith("has_"):
+            return self._enabled(path.removeprefix("has_")) is not None
         self.read |= self._keys_behind(path)
         value: Any = self.config
         for name in path.split("."):

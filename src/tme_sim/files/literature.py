@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from tme_sim.state.errors import InputError
+
 
 @dataclass(frozen=True)
 class Published:
@@ -28,14 +30,20 @@ class Published:
 
 
 def published(folders: Sequence[Path]) -> dict[str, Published]:
-    """Every row by its id, from `literature.csv` in these folders; an earlier one may add rows and replace those of a later."""
+    """Every row by its id, from `literature.csv` in these folders; an earlier one may add rows and replace those of a later.
+
+    Raises InputError for a row that has not all columns.
+    """
     rows: dict[str, Published] = {}
+    names = [f.name for f in fields(Published)]
     for folder in reversed(folders):
         path = folder / "literature.csv"
         if path.is_file():
             with path.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(line for line in file if not line.startswith("#")):
-                    rows[row["id"]] = Published(**{f.name: row[f.name] for f in fields(Published)})
+                    if any(row.get(name) is None for name in names):
+                        raise InputError(str(path), row.get("id"), f"every row must have the columns {', '.join(names)}")
+                    rows[row["id"]] = Published(**{name: row[name] for name in names})
     return rows
 
 

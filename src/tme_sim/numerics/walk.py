@@ -77,6 +77,14 @@ def strides(shape: tuple[int, ...]) -> Integers:
 
 
 @kernel
+def _leave_per_s(at: int, rates: Reals) -> float:
+    total = 0.0
+    for f in range(6):
+        total += rates[f, at]
+    return total
+
+
+@kernel
 def _hop(at: int, rates: Reals, offset: Integers, chance: float) -> int:
     """The place behind the face that `chance` of the total rate falls into."""
     left, face = chance, 0
@@ -98,9 +106,7 @@ def _walk(
         for i in range(chunk * CHUNK, min((chunk + 1) * CHUNK, place.size)):
             at, stream, draw, left_s = place[i], stream_of(k0, k1, entity[i]), 0, dt_s
             while True:
-                total = 0.0
-                for f in range(6):
-                    total += rates[f, at]
+                total = _leave_per_s(at, rates)
                 if total <= 0.0:
                     break
                 left_s += np.log(uniform(stream, draw)) / total
@@ -119,9 +125,7 @@ def _wander(
     for turn in order:
         at, stream, draw, left_s = place[turn], stream_of(k0, k1, entity[turn]), 1, dt_s
         while True:
-            total = 0.0
-            for f in range(6):
-                total += rates[f, at]
+            total = _leave_per_s(at, rates)
             if total <= 0.0:
                 break
             left_s += np.log(uniform(stream, draw)) / total
