@@ -116,7 +116,8 @@ class Checkpointer:
 def series_rows(state: State, time_s: float) -> list[dict[str, Any]]:
     """Tidy rows of one time: amounts by patch, compartment, route and form, per patch instance; body pools have no patch.
 
-    Carriers in counts, and where it is followed the released drug, by the name of its card, in amol.
+    Carriers in counts; where they are followed the released drug, by the name of its card, in amol, and as `label` those on the
+    carriers of each place beside these carriers.
     """
     rows: list[dict[str, Any]] = []
 
@@ -145,13 +146,22 @@ def series_rows(state: State, time_s: float) -> list[dict[str, Any]]:
         _add_lattice(add, state, compartment, "amount", amounts)
     for quantity, amounts in tallies.items():
         _add_lattice(add, state, "tissue", quantity, amounts)
-    if "arrested" in state.populations:
-        for patch, by_form in zip(state.lattice.patches, wall_bound(state).tolist(), strict=True):
-            for form, value in zip(FORMS, by_form, strict=True):
-                add(patch.name, "wall_bound", "all", form, "amount", value)
+    bound = wall_bound(state).tolist() if "arrested" in state.populations else []
+    for patch, by_form in zip(state.lattice.patches, bound, strict=False):
+        for form, value in zip(FORMS, by_form, strict=True):
+            add(patch.name, "wall_bound", "all", form, "amount", value)
     if state.drug:
         _add_drug(add, state)
+    _add_labels(add, state)
     return rows
+
+
+def _add_labels(add: Any, state: State) -> None:
+    """Labels on carriers and these carriers, both at the last step of the labels, which may be earlier than the record."""
+    on = {name.removeprefix("label_on_"): trait for name, trait in state.body.traits.items() if name.startswith("label_on_")}
+    for place, labels in on.items():
+        add("body", place, "all", "all", "labels", labels.item(), "label")
+        add("body", place, "all", "all", "carriers", state.body.traits[f"carriers_seen_{place}"].item(), "label")
 
 
 def _add_drug(add: Any, state: State) -> None:

@@ -66,7 +66,7 @@ def patch_masses_g(geometry: Geometry, density_g_per_mL: float) -> list[float]:
 def empty_tissue(config: Config, geometry: Geometry, number: NumberMode, context: Context) -> State:
     """The tissue's fields and vessel wall, without cells and carriers."""
     lattice = geometry.lattice
-    state = State(lattice, number, _body(config), Ledger.empty(len(lattice.patches), np.float64))
+    state = State(lattice, number, body_of(config), Ledger.empty(len(lattice.patches), np.float64))
     lumen = np.clip(geometry.lumen_fraction, 0, 1)
     lumen = np.where(geometry.surface_um2 > 0, np.minimum(lumen, LARGEST_LUMEN), lumen)
     state.fields |= {
@@ -84,7 +84,8 @@ def empty_tissue(config: Config, geometry: Geometry, number: NumberMode, context
     return state
 
 
-def _body(config: Config) -> Body:
+def body_of(config: Config) -> Body:
+    """The body around the tumour, empty of carriers."""
     settings = config.body
     organs = {"liver": settings.liver_mass_g, "spleen": settings.spleen_mass_g}
     if settings.blood_volume_um3 < settings.plasma_volume_um3:

@@ -61,11 +61,11 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
         lambda: check_boundaries(config, enabled),
         lambda: context("dose.particles"),
     ):
-        with _collected(errors):
+        with collected(errors):
             check()
     late = {name for name, s in enabled.items() if "carrier_pools" in given_paths(s.cls).values()}  # these need all pools
     processes = _construct_processes({name: s for name, s in enabled.items() if name not in late}, context, errors)
-    with _collected(errors):
+    with collected(errors):
         check_memory(config)
         tissue: Tissue = construct(config.tissue.cls, config.tissue.values, context)
         geometry = with_copies(build_tissue(tissue, config.tissue, random("tissue"), data), tissue)
@@ -103,7 +103,7 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
 
 
 @contextmanager
-def _collected(errors: list[InputError]) -> Iterator[None]:
+def collected(errors: list[InputError]) -> Iterator[None]:
     """Keep the errors of one check, so that those of the next are told with them."""
     try:
         yield
@@ -118,9 +118,9 @@ def _construct_processes(sections: dict[str, Section], context: Context, errors:
     made: dict[str, Process] = {}
     for name, section in sections.items():
         for path in given_paths(section.cls).values():
-            with _collected(errors):
+            with collected(errors):
                 context(path)
-        with _collected(errors):
+        with collected(errors):
             made[name] = construct(section.cls, section.values, context)
     return made
 
