@@ -58,7 +58,7 @@ def contrasts(found):
 
 
 def switched(run):
-    """Per cent of the carriers of a place that are on at the last time; and of those that came back on into blood, all still on."""
+    """Per cent of the carriers of a place that are on at the last time; of those that came back on into blood, that still are."""
     table = run.series[(run.series["time_s"] == run.series["time_s"].max()) & (run.series["substance"] == "nanoparticle")]
     weighted = table["value"] * table["patch"].map(copies(run))
     sums = weighted.groupby([table["quantity"], table["patch"], table["compartment"], table["form"]]).sum()
@@ -108,7 +108,7 @@ def by_pH(run):
 
 
 def titration(curve):
-    """pH -> shares: where a tenth, half and nine tenths are on, straight in the logit between pH; and off at 7.4 over on at 5.8."""
+    """pH -> shares: where a tenth, half and nine tenths are on, straight in the logit between; off at 7.4 over on at 5.8."""
     pH = np.array(sorted(curve))
     shares = np.clip([curve[each] for each in pH], 1e-12, 1 - 1e-12)
     logit = np.log(shares / (1 - shares))
@@ -166,9 +166,10 @@ def draw_switch(axes, values):
 
 def draw_who(axes, values):
     for x, arm in enumerate(BARS):
-        inside, every = values[f"{arm}.on_in_cells_percent"], values[f"{arm}.on_percent"]
-        axes.bar(x, np.mean(inside), 0.6, color=ORANGE, label=None if x else "in cells")
-        axes.bar(x, np.mean(every) - np.mean(inside), 0.6, bottom=np.mean(inside), color=BLUE, label=None if x else "outside cells")
+        cells, every = values[f"{arm}.on_in_cells_percent"], values[f"{arm}.on_percent"]
+        axes.bar(x, np.mean(cells), 0.6, color=ORANGE, label=None if x else "in cells")
+        rest = np.mean(every) - np.mean(cells)
+        axes.bar(x, rest, 0.6, bottom=np.mean(cells), color=BLUE, label=None if x else "outside cells")
         axes.plot(np.full(len(every), x), every, "D", color="#222222", ms=3)
     axes.set_xticks(range(len(BARS)), list(BARS.values()), fontsize=7.5)
     axes.set(ylabel="on, of carriers in the tissue (%)", ylim=(0, 118), title="On after a day")
