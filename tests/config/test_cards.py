@@ -33,7 +33,13 @@ SECTIONS = {  # of the table of published numbers, section 1, in its order
     "1g": ["micelle_65nm", "cpc634_zr89"],
     "1h": ["ccpm_cy7"],
     "1i": ["aguix", "nanotherm", "nbtxr3", "gold_gum_arabic"],
-    "1j": ["crgd_nanoparticle", "liposome_topotecan_thermo", "liposome_doxorubicin_thermo", "liposome_gd_thermo"],
+    "1j": [
+        "crgd_nanoparticle",
+        "liposome_topotecan_thermo",
+        "liposome_doxorubicin_thermo",
+        "liposome_gd_thermo",
+        "liposome_gd_hpdo3a_thermo",
+    ],
 }
 AGENTS = [name for names in SECTIONS.values() for name in names]
 
@@ -85,7 +91,7 @@ def of_size_h(diameter_nm: float) -> float:
 
 def test_every_agent_has_a_card() -> None:
     assert set(AGENTS) <= {file.stem for file in CARDS}
-    assert len(AGENTS) == len(set(AGENTS)) == 30
+    assert len(AGENTS) == len(set(AGENTS)) == 31
 
 
 @pytest.mark.parametrize("file", CARDS + TUMOURS, ids=lambda file: file.stem)
