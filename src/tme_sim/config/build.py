@@ -6,16 +6,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tme_sim.config.beginning import build_tissue, carrier_pools, empty_tissue, patch_masses_g, seed_cells, with_copies
-from tme_sim.config.checks import check_boundaries, check_kinds, check_memory, check_needs, check_times, refuse_unread
+from tme_sim.config.checks import (
+    check_boundaries,
+    check_kinds,
+    check_memory,
+    check_needs,
+    check_readouts,
+    check_times,
+    refuse_unread,
+)
 from tme_sim.config.context import Context
 from tme_sim.config.dosing import MASS_KEYS, MOST_COUNTED, dosing
 from tme_sim.config.registry import construct, given_paths
 from tme_sim.config.schema import Section
 from tme_sim.config.settings import Config
+from tme_sim.imaging.base import Readout
 from tme_sim.numerics.random import stream_key
 from tme_sim.processes.base import Process
 from tme_sim.state.errors import InputError, InputErrors
@@ -38,6 +48,7 @@ class Built:
 
     state: State
     processes: dict[str, Process]
+    readouts: dict[str, Readout]
     geometry: Geometry
     dose: float
     dose_words: str
@@ -53,18 +64,20 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
     def random(purpose: str) -> np.random.Generator:
         return np.random.default_rng(stream_key(config.seed, "build", purpose))
 
-    enabled = {name: section for name, section in config.processes.items() if section.enabled}
+    enabled = used(config.processes)
     errors: list[InputError] = []
     for check in (
         lambda: check_times(config),
         lambda: check_kinds(config, context, enabled),
         lambda: check_boundaries(config, enabled),
+        lambda: check_readouts(config),
         lambda: context("dose.particles"),
     ):
         with collected(errors):
             check()
     late = {name for name, s in enabled.items() if "carrier_pools" in given_paths(s.cls).values()}  # these need all pools
-    processes = _construct_processes({name: s for name, s in enabled.items() if name not in late}, context, errors)
+    processes: dict[str, Process] = construct_all({name: s for name, s in enabled.items() if name not in late}, context, errors)
+    readouts: dict[str, Readout] = construct_all(used(config.readouts), context, errors)
     with collected(errors):
         check_memory(config)
         tissue: Tissue = construct(config.tissue.cls, config.tissue.values, context)
@@ -88,7 +101,7 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
 
     prepare(processes)
     context.carrier_pools = carrier_pools(state)
-    processes |= prepare(_construct_processes({name: s for name, s in enabled.items() if name in late}, context, errors))
+    processes |= prepare(construct_all({name: s for name, s in enabled.items() if name in late}, context, errors))
     if errors:
         raise InputErrors(errors)
     processes = {name: processes[name] for name in enabled}
@@ -97,9 +110,14 @@ def build(config: Config, data: Path | None = None, user_set: tuple[str, ...] = 
         context.read.add("integrator")
     if config.drug is not None:  # the summary tells the mass of drug that was released
         context.read |= {f"nanoparticle.{key}" for key in MASS_KEYS}
-    refuse_unread(context, enabled, user_set)
+    refuse_unread(context, [*(f"processes.{name}" for name in enabled), *(f"readouts.{name}" for name in readouts)], user_set)
     words = dosing(config, context.read).words
-    return Built(state, processes, geometry, dose, words, why, occupancy, tumor_mass_g)
+    return Built(state, processes, readouts, geometry, dose, words, why, occupancy, tumor_mass_g)
+
+
+def used(sections: dict[str, Section]) -> dict[str, Section]:
+    """Those that are enabled."""
+    return {name: section for name, section in sections.items() if section.enabled}
 
 
 @contextmanager
@@ -113,9 +131,9 @@ def collected(errors: list[InputError]) -> Iterator[None]:
         errors.append(error)
 
 
-def _construct_processes(sections: dict[str, Section], context: Context, errors: list[InputError]) -> dict[str, Process]:
-    """Processes by name; what is wrong with any of their parameters goes to `errors`."""
-    made: dict[str, Process] = {}
+def construct_all(sections: dict[str, Section], context: Context, errors: list[InputError]) -> dict[str, Any]:
+    """Processes or readouts by name; what is wrong with any of their parameters goes to `errors`."""
+    made: dict[str, Any] = {}
     for name, section in sections.items():
         for path in given_paths(section.cls).values():
             with collected(errors):

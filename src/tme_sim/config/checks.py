@@ -146,9 +146,32 @@ def check_needs(state: State, processes: dict[str, Process]) -> None:
         raise InputErrors(errors)
 
 
-def refuse_unread(context: Context, enabled: Iterable[str], user_set: tuple[str, ...]) -> None:
-    """A key that the user set and nothing reads is an error: the run would not be what was asked for."""
-    read = {_as_key(path) for path in context.read} | {f"processes.{name}" for name in enabled} | {"tissue", *ALWAYS_READ}
+def check_readouts(config: Config) -> None:
+    """An instrument sees recorded frames; a time at which it is used must be one of theirs."""
+    if config.readouts and config.record.level != "full":
+        raise InputError("record.level", config.record.level, f"must be full for {', '.join(config.readouts)} to see the run")
+    every_s, end_s = config.record.interval_s, config.protocol.duration_s
+    errors = [
+        InputError(f"readouts.{name}.times", f"{time_s / 3600:g} h", _recorded(every_s, end_s))
+        for name, section in config.readouts.items()
+        for time_s in section.values.get("times_s") or ()
+        if time_s > end_s or (time_s != end_s and not float(time_s / every_s).is_integer())
+    ]
+    if errors:
+        raise InputErrors(errors)
+
+
+def _recorded(every_s: float, end_s: float) -> str:
+    """What a time may be for its frame to be there."""
+    return f"must be recorded: a multiple of record.interval, {every_s / 3600:g} h, up to protocol.duration, {end_s / 3600:g} h"
+
+
+def refuse_unread(context: Context, sections: Iterable[str], user_set: tuple[str, ...]) -> None:
+    """A key that the user set and nothing reads is an error: the run would not be what was asked for.
+
+    sections: processes and readouts that are used, whose own keys are read.
+    """
+    read = {_as_key(path) for path in context.read} | {"tissue", *sections, *ALWAYS_READ}
     told = "nothing reads this key in the configuration as composed; leave it out or enable what reads it"
     errors = [
         InputError(key, None, told + (f" ({WHY_UNREAD[key]})" if key in WHY_UNREAD else ""))

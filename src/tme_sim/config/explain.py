@@ -28,11 +28,12 @@ def explain(key: str, loaded: Loaded) -> str:
 
 
 def all_rows(loaded: Loaded) -> list[Row]:
-    """Every key of the configuration as composed, those of its tissue and processes included."""
+    """Every key of the configuration as composed, those of its tissue, processes and readouts included."""
     config = loaded.config
-    rows = describe(type(config))
-    for name, section in [("tissue", config.tissue), *[(f"processes.{n}", s) for n, s in config.processes.items()]]:
-        rows += describe(section.cls, name)
+    rows = describe(type(config)) + describe(config.tissue.cls, "tissue")
+    for group, sections in (("processes", config.processes), ("readouts", config.readouts)):
+        for name, section in sections.items():
+            rows += describe(section.cls, f"{group}.{name}")
     return rows
 
 
@@ -68,9 +69,9 @@ def _source(key: str, sources: dict[str, Any]) -> str:
 
 def _readers(key: str, loaded: Loaded) -> list[str]:
     own = key.split(".")
-    if own[0] == "processes" and len(own) > 1:
+    if own[0] in ("processes", "readouts") and len(own) > 1:
         return [own[1]]
-    classes = [(kind, resolve("process", kind)) for kind in KINDS["process"]]
+    classes = [(kind, resolve(group, kind)) for group in ("process", "readout") for kind in KINDS[group]]
     classes.append((f"tissue {loaded.config.tissue.kind}", loaded.config.tissue.cls))
     with_units = [(name, _plain_paths(cls)) for name, cls in classes]
     return [

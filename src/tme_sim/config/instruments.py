@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from tme_sim.config.beginning import body_of
-from tme_sim.config.build import collected
+from tme_sim.config.build import construct_all, used
 from tme_sim.config.context import Context
-from tme_sim.config.registry import construct
 from tme_sim.config.settings import Config
 from tme_sim.files.run_folder import RunFolder
 from tme_sim.imaging.base import Readout
@@ -26,12 +25,8 @@ def frame_of(run: RunFolder, config: Config, time_s: float | None = None) -> Fra
 
 def readouts_of(config: Config, data: Path | None = None) -> dict[str, Readout]:
     """The instruments of a configuration by name. Raises InputErrors with what is wrong with any of them."""
-    context, errors = Context(config, data), list[InputError]()
-    made: dict[str, Readout] = {}
-    for name, section in config.readouts.items():
-        with collected(errors):
-            made[name] = construct(section.cls, section.values, context)
-            made[name].name = name
+    errors = list[InputError]()
+    made: dict[str, Readout] = construct_all(used(config.readouts), Context(config, data), errors)
     if errors:
         raise InputErrors(errors)
     return made

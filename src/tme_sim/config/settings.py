@@ -11,6 +11,7 @@ from tme_sim.config.units import Dose
 from tme_sim.state.boundaries import Boundaries
 from tme_sim.state.damage import DrugEffect
 from tme_sim.state.errors import InputError
+from tme_sim.state.fluorescence import Fluorescence
 from tme_sim.state.parameters import parameter
 from tme_sim.state.substance import Nanoparticle, SmallMolecule
 
@@ -57,6 +58,7 @@ class Drug:
     molar_mass_g_per_mol: float = parameter("molar mass", above=10)
     transport: SmallMolecule | None = parameter("how it moves once released; null: not known", default=None)
     effect: DrugEffect | None = parameter("how it kills cells; null: not known", default=None)
+    fluorescence: Fluorescence | None = parameter("its own fluorescence; null: none", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)

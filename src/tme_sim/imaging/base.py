@@ -3,77 +3,32 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tme_sim.files.image import Image, Quantity
 from tme_sim.imaging.frame import Frame
 from tme_sim.numerics.random import stream_key
+from tme_sim.state.parameters import parameter
 
-
-@dataclass(frozen=True)
-class Quantity:
-    """A number read off an image, as its user would: in a region, with its unit; the truth is a quantity of its own.
-
-    flag: what a reader must know of it, such as `partial volume`; empty where there is nothing.
-    """
-
-    region: str
-    quantity: str
-    value: float
-    unit: str
-    flag: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Image:
-    """What an instrument gives at one time.
-
-    data: (z, y, x) or (channel, z, y, x), noise included; voxel_um: edges along (z, y, x); origin_um: centre of the first voxel
-    in the scene's (z, y, x); modality: PET, MEGRE, T1w, micr … as BIDS names it, or a word of our own.
-    layers: volumes of the same shape by name: `truth`, what is in these voxels without blur and noise, and `noise_free`.
-    regions: (z, y, x) numbers, named by region_names; acquisition: settings that JSON can hold.
-    """
-
-    name: str
-    data: NDArray[Any]
-    voxel_um: tuple[float, float, float]
-    unit: str
-    time_s: float
-    modality: str
-    origin_um: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    channels: tuple[str, ...] = ()
-    layers: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    regions: NDArray[np.int16] | None = None
-    region_names: Mapping[int, str] = field(default_factory=dict)
-    quantities: tuple[Quantity, ...] = ()
-    acquisition: Mapping[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        others = {**self.layers, **({} if self.regions is None else {"regions": self.regions})}
-        for name, layer in others.items():
-            if layer.shape != (self.data.shape[-3:] if name == "regions" else self.data.shape):
-                raise ValueError(f"image {self.name}: {name} has shape {layer.shape}, the image {self.data.shape}")
-        if self.data.ndim - 3 != bool(self.channels) or (self.channels and len(self.channels) != len(self.data)):
-            raise ValueError(f"image {self.name}: {len(self.channels)} channels for an image of shape {self.data.shape}")
+__all__ = ["Image", "Quantity", "Readout"]
 
 
 @dataclass(kw_only=True)
 class Readout(ABC):
     """An instrument with its settings: fields written with `parameter(...)` and `given(...)`, as those of a process.
 
-    A readout reads a frame and changes nothing. `name` is what the user calls it, the file of its preset.
+    A readout reads a frame and changes nothing.
     """
 
-    name: str = field(default="", init=False)
+    times_s: tuple[float, ...] | None = parameter("recorded times at which it is used in a run; null: at the end", default=None)
 
     @abstractmethod
     def acquire(self, frame: Frame) -> list[Image]:
-        """The images that the instrument gives of this frame. Raises InputError where it cannot see it."""
+        """The images that the instrument gives of this frame, the chief one first. Raises InputError where it cannot see it."""
 
-    def generator(self, frame: Frame, purpose: str) -> np.random.Generator:
-        """The source of noise: by the run's seed, the readout's name, the purpose and the time alone."""
-        return np.random.default_rng(stream_key(frame.seed, "readout", self.name, purpose, round(frame.time_s)))
+
+def generator(frame: Frame, *purpose: str) -> np.random.Generator:
+    """A source of noise: by the run's seed, the instrument's kind and the purpose in words, and the time alone."""
+    return np.random.default_rng(stream_key(frame.seed, "readout", *purpose, round(frame.time_s)))
