@@ -1,4 +1,4 @@
-"""What an instrument is, and what it gives: the image, how it was taken, and what was truly there."""
+"""What an instrument is: it turns a frame of a run into images, and its noise has one source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tme_sim.imaging.frame import Frame
 from tme_sim.numerics.random import stream_key
 from tme_sim.state.parameters import parameter
 
-__all__ = ["Image", "Quantity", "Readout"]
+__all__ = ["Frame", "Image", "Quantity", "Readout", "generator"]
 
 
 @dataclass(kw_only=True)
