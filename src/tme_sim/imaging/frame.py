@@ -39,8 +39,9 @@ class Frame:
     carriers: compartment → (form, z, y, x), all routes; held: kind of cell → (agents, form), in the order of `agents`;
     agents: kind → its table, `site` the flat index of its site; fields: (z, y, x) by name, lumen_fraction among them.
     organs: organ → (form,) outside the tumour; tumor_carriers: (form,) in the whole tumour's tissue, without its blood.
-    label_on: place → label still on particles there over what they had when injected; label_free: fate → label that came off, in
-    labels of one particle when injected. Both decay-corrected; empty where the run did not follow labels, all on particles then.
+    label_on: pool of the body, organ or place in the tumour → label still on particles there over what they had when injected;
+    label_free: fate → label that came off, in labels of one particle when injected. Both decay-corrected; empty where the run did
+    not follow labels, all on particles then.
     """
 
     time_s: float
@@ -179,11 +180,12 @@ def _in_tumor(lattice: Lattice, carriers: Mapping[str, Floats]) -> Floats:
 
 
 def _label(run: RunFolder, time_s: float) -> dict[str, dict[str, float]]:
-    """label_on and label_free of a frame; endosomes and lysosomes are one place, `cells`."""
+    """label_on and label_free of a frame; endosomes and lysosomes are one place, `cells`, and an organ is all of its pools."""
     rows = run.series.query("substance == 'label' and time_s == @time_s").replace({"compartment": {"lysosomes": "cells"}})
-    seen = (
-        rows.pivot_table("value", "compartment", "quantity", "sum") if len(rows) else pd.DataFrame(columns=["labels", "carriers"])
-    )
+    in_body = rows[~rows["compartment"].isin(("tissue", "cells", "wall_bound", "washed_out"))]
+    by_organ = in_body.assign(compartment=[ORGAN_OF.get(pool, "elsewhere") for pool in in_body["compartment"]])
+    tables = [t.pivot_table("value", "compartment", "quantity", "sum") for t in (rows, by_organ) if len(t)]
+    seen = pd.concat(tables) if tables else pd.DataFrame(columns=["labels", "carriers"])
     seen = seen[seen["carriers"] > 0]
     terms = run.ledger.query("substance == 'label' and time_s == @time_s").set_index("term")["amount"]
     free = {str(name).removeprefix("free_"): float(amount) for name, amount in terms.items() if str(name).startswith("free_")}
