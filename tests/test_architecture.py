@@ -28,7 +28,20 @@ MAY_IMPORT = {
     "analysis": ["state", "numerics", "imaging", "files"],
     "views": ["state", "imaging", "analysis", "files"],
 }
-TOP = {"__init__", "api", "cli", "config", "commands", "mesa_model", "planning", "provenance", "runner", "study", "sweeping"}
+TOP = {
+    "__init__",
+    "acquiring",
+    "api",
+    "cli",
+    "config",
+    "commands",
+    "mesa_model",
+    "planning",
+    "provenance",
+    "runner",
+    "study",
+    "sweeping",
+}
 
 HOMES = {
     "numerics": ["numba"],

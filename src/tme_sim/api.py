@@ -11,6 +11,7 @@ import pandas as pd
 
 from tme_sim.config.load import Request, load
 from tme_sim.config.units import parse_quantity
+from tme_sim.files.image import Image
 from tme_sim.files.run_folder import RunFolder, find_run
 from tme_sim.planning import Plan
 from tme_sim.planning import plan as make_plan
@@ -50,6 +51,21 @@ class Run(RunFolder):
 
         screenshot(self, Path(path), time_s=seconds(time), **options)
         return Path(path)
+
+    def image(self, readout: str, time: str | float | None = "last", overrides: Overrides | None = None) -> Image:
+        """What an instrument shows of the run at a recorded time, its chief image; overrides are of its settings: {key: value}.
+
+        Nothing is written; `images` gives all that the instrument makes, `image.save(path)` stores one.
+        """
+        return self.images(readout, time, overrides)[0]
+
+    def images(self, readout: str, time: str | float | None = "last", overrides: Overrides | None = None) -> Sequence[Image]:
+        """All images that an instrument makes of the run at a recorded time, such as an MRI scan and its maps."""
+        from tme_sim.acquiring import acquire, with_readouts
+
+        words = [f"readouts.{readout}.{key}={_word(value)}" for key, value in (overrides or {}).items()]
+        config = with_readouts(self, [readout], words).config
+        return acquire(self, config, [seconds(time)])[0][readout]
 
     def report(self) -> Path:
         """Write `report.html` anew."""

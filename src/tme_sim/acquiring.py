@@ -1,0 +1,50 @@
+"""Instruments at work: from a recorded run to images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from tme_sim.config.instruments import frame_of, readouts_of
+from tme_sim.config.load import Loaded, Request, load
+from tme_sim.config.settings import Config
+from tme_sim.files.image import Image
+from tme_sim.files.run_folder import RunFolder
+from tme_sim.state.errors import InputError
+
+Times = Sequence[float | None]
+"""Recorded times; None is the last."""
+
+
+def with_readouts(run: RunFolder, names: Sequence[str], settings: Sequence[str] = ()) -> Loaded:
+    """A run's configuration with these instruments in place of its own; settings are `readouts.NAME.KEY=value`.
+
+    Raises InputErrors for an unknown name or setting, and for a key that would change the run itself.
+    """
+    for word in settings:
+        if not word.startswith("readouts."):
+            raise InputError(
+                word.partition("=")[0], None, "is decided when the run starts; here only readouts.NAME.KEY can be set"
+            )
+    return load(Request(None, (f"readouts=[{','.join(names)}]", *settings), run.folder / "config.yaml"))
+
+
+def acquire(
+    run: RunFolder, config: Config, times_s: Times | None = None, data: Path | None = None, *, keep_going: bool = False
+) -> tuple[dict[str, list[Image]], dict[str, InputError]]:
+    """What the configuration's instruments see of a run: (instrument → images, instrument → why it cannot see this run).
+
+    times_s: default, each instrument's own. Raises the first reason unless `keep_going`.
+    """
+    frame = cache(lambda time_s: frame_of(run, config, time_s))  # instruments look at the same times
+    images: dict[str, list[Image]] = {}
+    refused: dict[str, InputError] = {}
+    for name, readout in readouts_of(config, data).items():
+        try:
+            images[name] = [image for time_s in times_s or readout.times_s or (None,) for image in readout.acquire(frame(time_s))]
+        except InputError as error:
+            if not keep_going:
+                raise
+            refused[name] = error
+    return images, refused
