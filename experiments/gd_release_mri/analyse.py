@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from tme_sim.config.units import parse_quantity
 from tme_sim.files.run_folder import RunFolder
 
 R1_IN, R1_OUT = (0.9, 0.3, 1.5), (4.0, 3.5, 4.5)
 """Relaxivity of the chelate in liposomes and outside, per mM and second: middle and ends (S121)."""
 PULSE_S, BEFORE_S, AFTER_S = 180.0, 1800.0, 1980.0
 AVOGADRO_PER_AMOL = 6.02214076e5
-UM3_PER_ML = 1e12
 LIPIDS_GD = 0.055 * 6.7e7 / 157.25  # atoms on a liposome of the card liposome_gd_thermo
+COLD = {"no_leak": "retained", "retained": "retained"}
+"""The arm that says what is there without heat, where that is not `unheated`."""
 OUTSIDE, CELLS = ("interstitium", "bound", "endothelium"), ("tumor_cells", "macrophages")
 POOLS = {
     "intact_blood": "in liposomes, blood",
@@ -45,9 +47,11 @@ def quantities(arms):
         if "reporter" in mean:
             found |= {f"{arm}.reporter_uM": 1000 * mean["reporter"].to_numpy()}
     for arm in [name for name in pools if not name.startswith("lipid")]:
-        found[f"{arm}.over_unheated"] = found[f"{arm}.dR1_end"] / found["unheated.dR1_end"]
-        cold = pools["retained" if arm == "retained" else "unheated"]
-        found[f"{arm}.excess_half_min"] = [half_min(hot, base) for hot, base in zip(pools[arm], cold, strict=True)]
+        cold = COLD.get(arm, "unheated")
+        found[f"{arm}.over_unheated"] = found[f"{arm}.dR1_end"] / found[f"{cold}.dR1_end"]
+        if arm in CURVES:
+            halves = [half_min(hot, base) for hot, base in zip(pools[arm], pools[cold], strict=True)]
+            found[f"{arm}.excess_half_min"] = [half for half in halves if np.isfinite(half)]
         parts = [released_in(run) for run in runs[arm]]
         found[f"{arm}.released_in_vessels_percent"] = [part for part in parts if np.isfinite(part)]
     found["lipid.heated_over_unheated"] = found["lipid_heated.gd_uM_end"] / found["lipid_unheated.gd_uM_end"]
@@ -61,12 +65,12 @@ def pools_mM(run):
     carriers = series[series["substance"] == "nanoparticle"]
     if drug is not None:
         released = series[series["substance"] == drug["name"]].pivot_table("value", "time_s", "compartment", "sum")
-        per_particle = run.config["nanoparticle"]["drug_fraction"] * molar_mass(run) / float(drug["molar_mass"].split()[0])
+        per_particle = run.config["nanoparticle"]["drug_fraction"] * g_per_mol(run.config["nanoparticle"]) / g_per_mol(drug)
         per_particle /= AVOGADRO_PER_AMOL
         carriers = carriers[carriers["form"] == "loaded"]
     held = carriers.pivot_table("value", "time_s", "compartment", "sum").reindex(columns=["plasma", *OUTSIDE, *CELLS]).fillna(0.0)
     volume_um3 = float((run.fields["inside"] > 0).sum()) * run.fields.attrs["spacing_um"] ** 3
-    plasma_um3 = float(run.config["body"]["plasma_volume"].split()[0]) * UM3_PER_ML
+    plasma_um3 = parse_quantity(run.config["body"]["plasma_volume"], "um^3", "body.plasma_volume")
     blood = pd.DataFrame([in_blood(run, time_s) for time_s in held.index], held.index, ["plasma", "drug"]) / volume_um3
     found = pd.DataFrame(0.0, held.index, list(POOLS))
     found["intact_blood"] = per_particle * held["plasma"] / plasma_um3 * blood["plasma"]
@@ -81,8 +85,8 @@ def pools_mM(run):
     return found
 
 
-def molar_mass(run):
-    return float(run.config["nanoparticle"]["molar_mass"].split()[0])
+def g_per_mol(card):
+    return parse_quantity(card["molar_mass"], "g/mol", "molar_mass")
 
 
 def in_blood(run, time_s):
