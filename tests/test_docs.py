@@ -22,7 +22,7 @@ SHORTER = {
 }
 
 
-def test_the_table_of_variables_in_the_architecture_is_as_generated() -> None:
+def test_the_table_of_variables_and_the_page_of_the_model_are_as_generated() -> None:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
@@ -30,6 +30,7 @@ def test_the_table_of_variables_in_the_architecture_is_as_generated() -> None:
     spec.loader.exec_module(module)
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     assert module.updated(text) == text, "run: python docs/generate.py"
+    assert module.model() == module.MODEL.read_text(encoding="utf-8"), "run: python docs/generate.py"
 
 
 def test_every_command_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
