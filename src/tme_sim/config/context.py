@@ -19,6 +19,7 @@ from tme_sim.state.cells import Space
 from tme_sim.state.clearance import renal_passage, size_classes_um
 from tme_sim.state.damage import DrugEffect
 from tme_sim.state.errors import InputError
+from tme_sim.state.fluorescence import Fluorescence
 from tme_sim.state.label import Label
 from tme_sim.state.pores import Filtration, driving_pressure_mmHg, sphere_radius_um
 from tme_sim.state.substance import (
@@ -80,6 +81,7 @@ class Context:
             "filtration": self._filtration,
             "small_molecule": self._small_molecule,
             "drug_name": self._drug_name,
+            "drug_fluorescence": self._drug_fluorescence,
             "drug_per_particle_amol": self._drug_per_particle,
         }
         self.carrier_pools: list[str] = []
@@ -228,6 +230,13 @@ class Context:
     def _drug_name(self) -> str:
         self.read.add("drug.name")
         return "drug" if self.config.drug is None else self.config.drug.name
+
+    def _drug_fluorescence(self) -> Fluorescence | None:
+        """What makes the drug glow; None without a drug or where its card does not say."""
+        if self.config.drug is None:
+            return None
+        self.read.add("drug.fluorescence")
+        return self.config.drug.fluorescence
 
     def _drug_per_particle(self) -> float | None:
         """What a particle releases, where the process `drug` takes it; else None."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tme_sim.state.errors import InputError
+from tme_sim.state.fluorescence import Fluorescence
 from tme_sim.state.parameters import parameter
 
 
@@ -26,6 +27,7 @@ class Label:
     name: str = parameter("isotope or dye, such as 89Zr, 64Cu, Cy7")
     half_life_s: float | None = parameter("physical half-life of the isotope; null: does not decay", default=None, above=0)
     activity_Bq: float = parameter("mean activity of one particle when injected", default=0.0, at_least=0, at_most=1e6)
+    fluorescence: Fluorescence | None = parameter("what makes it glow, for optics; null: it does not", default=None)
     detachment: Detachment = parameter("loss of the label from the particle")
     fates_per_s: dict[str, float] = parameter(
         "rates at which detached label leaves blood, by where it goes: bone, liver, thyroid, kidney, urine, bile", default=dict

@@ -42,10 +42,15 @@ UNITS = {
     "J_per_mL_K": "J/mL/K",
     "Bq": "Bq",
     "mM": "mM",
+    "per_M_cm": "1/M/cm",
     "Gy": "Gy",
     "per_Gy": "1/Gy",
     "per_Gy2": "1/Gy**2",
     "keV": "keV",
+    "T": "T",
+    "A_per_m": "A/m",
+    "per_mM_s": "1/mM/s",
+    "deg": "deg",
 }
 _LONGEST_FIRST = sorted(UNITS, key=len, reverse=True)
 
