@@ -177,20 +177,24 @@ def draw_curves(axes, values, names, title):
         time = np.asarray(values[f"{arm}.time_min"])
         axes.plot(time, total(values, arm), color=colour, ls=style, lw=1.6, label=words)
         if arm in ("heated", "unheated"):
-            axes.fill_between(time, total(values, arm, 1), total(values, arm, 2), color=colour, alpha=0.15, lw=0)
+            ends = "r1 over its range (S121, recalled)" if arm == "heated" else None
+            axes.fill_between(time, total(values, arm, 1), total(values, arm, 2), color=colour, alpha=0.15, lw=0, label=ends)
     for start in (30, 90):
         if start < time[-1]:
             axes.axvspan(start, start + 3, color="#cc79a7", alpha=0.2, lw=0)
-    axes.set(xlabel="minutes after injection", ylabel="ΔR1 of the tumour (1/s)", ylim=(0, None), title=title)
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
+    highest = 1.6 * max(total(values, "heated", 2))
+    axes.set(xlabel="minutes after injection", ylabel="ΔR1 of the tumour (1/s)", ylim=(0, highest), title=title)
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center")
 
 
 def draw_reporter(axes, values):
     time = np.asarray(values["heated.time_min"])
     blood = sum(np.asarray(values[f"heated.pool_uM.{name}"]) * R1_IN[0] for name in POOLS if name.startswith("intact"))
     stays = (blood + R1_OUT[0] * np.asarray(values["heated.reporter_uM"])) / 1000
-    axes.plot(time, stays, color="#009e73", ls="--", lw=1.6, label="heated, chelate stays in tissue\n(reporter; none of blood's)")
-    axes.legend(frameon=False, fontsize=8, loc="upper right")
+    axes.plot(
+        time, stays, color="#009e73", ls="--", lw=1.6, label="heated, as a reporter that stays\nwhere it left liposomes in tissue"
+    )
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center")
 
 
 def draw_pools(axes, values):
@@ -198,7 +202,12 @@ def draw_pools(axes, values):
     around = (time >= 25) & (time <= 45)
     stack = [np.asarray(values[f"heated.pool_uM.{name}"])[around] for name in POOLS]
     axes.stackplot(time[around], stack, labels=list(POOLS.values()), colors=COLOURS)
-    axes.set(xlabel="minutes after injection", ylabel="gadolinium in the tumour (µM)", title="heated: where it is")
+    axes.set(
+        xlabel="minutes after injection",
+        ylabel="gadolinium in the tumour (µM)",
+        title="heated: where the gadolinium is",
+        xticks=range(25, 46, 5),
+    )
     axes.set_ylim(0, 1.55 * max(sum(stack)))
     handles, labels = axes.get_legend_handles_labels()
     axes.legend(handles, labels, frameon=False, fontsize=8, ncols=2, loc="upper right")

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from numpy.linalg import eigvals
 
 from tme_sim.cli import main
 from tme_sim.config.build import build
@@ -19,7 +20,7 @@ from tme_sim.files.run_folder import RunFolder
 from tme_sim.simulation import Simulation
 from tme_sim.state.clearance import renal_passage
 from tme_sim.state.ledger import RELATIVE_TOLERANCE, audit, whole_body
-from tme_sim.state.substance import Nanoparticle, particle_mass_g
+from tme_sim.state.substance import Nanoparticle, drug_per_particle_amol, particle_mass_g
 
 CONF = conf_dirs()[-1]
 CARDS = sorted((CONF / "nanoparticle").glob("*.yaml"))
@@ -202,6 +203,19 @@ def test_masses_are_those_that_are_known() -> None:
     assert atoms == pytest.approx(core, rel=0.02)  # S16: a core of 6.5 nm of magnetite, 72 % of it iron
     aguix = card("aguix")
     assert particle_mass_g(aguix) * aguix.gadolinium_fraction / 157.25 * 6.02214076e23 == pytest.approx(12, rel=0.01)  # S94
+
+
+def test_the_gadolinium_chelate_is_its_own_reporter_and_leaves_the_body_as_such_chelates_do() -> None:
+    drug = config("nanoparticle=liposome_gd_hpdo3a_thermo", "drug=gd_hpdo3a").drug
+    assert drug is not None
+    assert drug.transport is not None
+    particle = card("liposome_gd_hpdo3a_thermo")
+    assert particle.release.reporter is not None
+    molecules = drug_per_particle_amol(particle, drug.molar_mass_g_per_mol) * 6.02214076e5
+    assert particle.release.reporter.per_particle == pytest.approx(molecules, rel=1e-3)
+    beyond, out = drug.transport.peripheral["extracellular"], drug.transport.elimination_per_s
+    rates = eigvals([[-out - beyond.to_per_s, beyond.back_per_s], [beyond.to_per_s, -beyond.back_per_s]])
+    assert sorted(log(2) / -rates / 60) == pytest.approx([1.3, 24.9], rel=0.1)  # min; Gd(DO3A-Lys), doi:10.1002/cmmi.1634
 
 
 def test_human_tumours_have_the_volumes_that_were_measured() -> None:
