@@ -119,13 +119,13 @@ def figure(values, path):
 def draw_courses(axes, values):
     """Mean and range over replicates; the pulses in grey."""
     for arm, (colour, line, label) in LOOK.items():
-        minutes = sorted(int(key.split(".")[2]) for key in values if key.startswith(f"course.{arm}."))
+        minutes = sorted(int(key.split(".")[2]) for key in values if key.startswith(f"course.{arm}.") and min(values[key]) > 0)
         levels = [values[f"course.{arm}.{minute}"] for minute in minutes]
         axes.plot(minutes, [np.mean(v) for v in levels], color=colour, linestyle=line, label=label, linewidth=1.6)
         axes.fill_between(minutes, [min(v) for v in levels], [max(v) for v in levels], color=colour, alpha=0.15, linewidth=0)
     for minute in (30, 90):
         axes.axvspan(minute, minute + 3, color="#bbbbbb", alpha=0.6, linewidth=0)
-    axes.set(yscale="log", ylim=(5e-3, 60), xlabel="minutes after injection", ylabel="topotecan released, in the tumour (µg/g)")
+    axes.set(yscale="log", ylim=(1e-2, 30), xlabel="minutes after injection", ylabel="topotecan released, in the tumour (µg/g)")
     axes.set_title("Released drug over time; grey: 42 °C", fontsize=10)
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper left")
 
@@ -137,7 +137,11 @@ def draw_profiles(axes, values):
         prefix = f"profile.{arm}.{FIRST}."
         points = sorted((float(key.removeprefix(prefix)), np.mean(v)) for key, v in values.items() if key.startswith(prefix))
         axes.plot(*zip(*points, strict=True), color=colour, linestyle=line, marker="o", markersize=3, label=label)
-    axes.set(yscale="log", xlabel="distance from the nearest vessel wall (µm)", ylabel="µg/mL of tissue", xlim=(0, FARTHEST_UM))
+    axes.set(
+        yscale="log", ylim=(0.1, 5), xlabel="distance from the nearest vessel wall (µm)", ylabel="topotecan (µg/mL of tissue)"
+    )
+    axes.set_yticks([0.1, 0.3, 1, 3], ["0.1", "0.3", "1", "3"])
+    axes.minorticks_off()
     axes.set_title("Against distance, at the end of the first pulse", fontsize=10)
 
 
@@ -164,6 +168,6 @@ def draw_ratios(axes, values):
             axes.plot(points, np.full(len(points), y), marker, color=LOOK[arm][0], markersize=5, linestyle="none", label=told)
     axes.axvline(1, color="#777777", linewidth=0.8)
     axes.set_yticks(range(len(RATIOS)), [label for label, _ in RATIOS.values()], fontsize=8)
-    axes.invert_yaxis()
-    axes.set(xscale="log", xlim=(0.02, 1e3), xlabel="ratio")
-    axes.legend(frameon=False, fontsize=7, loc="lower left")
+    axes.set(xscale="log", xlim=(0.3, 1e3), ylim=(len(RATIOS) + 0.2, -0.6), xlabel="ratio")
+    axes.set_title("Orderings and bound, and what removes them", fontsize=10)
+    axes.legend(frameon=False, fontsize=7, loc="lower center", ncols=3, columnspacing=1)
