@@ -31,6 +31,16 @@ GOALS = {
     "pcg_over_scipy_cg": Goal("its wall time over scipy's CG", -1, 0.25),
     "agents_over_mesa": Goal("agents, a rule on columns over Mesa's `shuffle_do`, per agent", 1, 300),
     "uptake_1e6_ms": Goal("binning and uptake of 10⁶ agents, one thread", -1, 120),
+    **{
+        f"cells_{name}_1e6_ms": Goal(f"{words}, 10⁶ cells, one thread (the goal of uptake)", -1, 120)
+        for name, words in (
+            ("cell_cycle", "division"),
+            ("cell_death", "death and clearance"),
+            ("macrophages", "macrophages walking and polarising"),
+            ("effect_drug", "effect of the drug"),
+            ("effect_heat", "effect of heat"),
+        )
+    },
     "reference_continuum_r1_s": Goal("reference run, continuum, refinement 1", -1, 25),
     "reference_continuum_r2_s": Goal("reference run, continuum, refinement 2", -1, 120),
     "reference_stochastic_r1_s": Goal("reference run, stochastic, refinement 1", -1, 180),

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import agents
+import cells
 import counts
 import numba
 import numpy as np
@@ -51,6 +52,7 @@ def sections(points: dict[str, scaling.Points]) -> list[Section]:
         (("pcg_iterations", "pcg_over_scipy_cg", "pcg_over_pyamg"), solves.steady),
         (("agents_over_mesa",), agents.against_mesa),
         (("uptake_1e6_ms",), agents.uptake),
+        (tuple(f"cells_{name}_1e6_ms" for name in cells.TIMED), cells.cells),
         (tuple(f"hop_occupancy_{n}_ms" for n in counts.OCCUPANCIES), counts.hops),
         (tuple(f"exponent_{what}" for what in ("voxels", "agents", "particles")), partial(scaling.scaling, points=points)),
         (("startup_warm_s", "startup_first_s"), startup.startup),

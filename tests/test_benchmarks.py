@@ -21,6 +21,7 @@ PROMISED = {
     "pcg_over_scipy_cg",
     "agents_over_mesa",
     "uptake_1e6_ms",
+    *(f"cells_{name}_1e6_ms" for name in ("cell_cycle", "cell_death", "macrophages", "effect_drug", "effect_heat")),
     "reference_continuum_r1_s",
     "reference_continuum_r2_s",
     "reference_stochastic_r1_s",
