@@ -279,7 +279,7 @@ def test_what_an_effect_needs_is_asked_for(configure):
     processes = "processes=[circulation,gaps,transport,release,drug,effect_drug]"
     for words, told in (
         (("drug=irinotecan", processes), "drug.effect.* drug=NAME with one of docetaxel, doxorubicin, topotecan"),
-        (("drug=irinotecan", processes), "drug.transport.* drug=NAME with one of docetaxel, topotecan\n"),
+        (("drug=irinotecan", processes), "drug.transport.* drug=NAME with one of docetaxel, .*topotecan\n"),
         (("processes=[circulation,gaps,effect_heat]",), "add heat"),
         (("processes=[circulation,gaps,release,effect_drug]",), "add drug"),
         (("processes=[circulation,gaps,effect_radiation]", "processes.effect_radiation.fractions=[{start: 1h, dose: 2}]"), "Gy"),
