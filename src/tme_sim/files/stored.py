@@ -1,0 +1,23 @@
+"""What all writers of images share: the numbers as they are stored."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION = version("tme-sim")
+GENERATOR = f"tme-sim {VERSION}"
+
+
+def stored(data: NDArray[Any], name: str) -> NDArray[Any]:
+    """Reals as float32, integers and labels as they are; ValueError where a number is not finite, or would not be."""
+    if data.dtype.kind != "f":
+        return np.ascontiguousarray(data)
+    with np.errstate(over="ignore"):
+        small = np.ascontiguousarray(data, dtype=np.float32)
+    if not np.isfinite(small).all():
+        raise ValueError(f"image {name}: holds numbers that are not finite, or too large for float32")
+    return small
