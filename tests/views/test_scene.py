@@ -11,6 +11,7 @@ from tme_sim.files.run_folder import RunFolder
 from tme_sim.state.errors import InputError
 from tme_sim.views import graphics, layout, scene
 from tme_sim.views.snapshot import Cut
+from tme_sim.views.words import nice_step
 
 Make = Callable[..., RunFolder]
 
@@ -104,7 +105,7 @@ def test_a_choice_of_the_user_is_kept_and_named_when_it_fails(monkeypatch: pytes
 
 @pytest.mark.parametrize(("length", "step"), [(480, 100), (2280, 500), (80, 20), (3, 0.5), (400, 100)])
 def test_axes_have_round_steps(length: float, step: float) -> None:
-    assert layout.nice_step(length) == pytest.approx(step)
+    assert nice_step(length) == pytest.approx(step)
 
 
 def test_a_cut_takes_the_viewers_side_off_the_box() -> None:

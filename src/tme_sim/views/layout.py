@@ -11,7 +11,7 @@ import pyvista as pv
 
 from tme_sim.views.palette import INK
 from tme_sim.views.snapshot import Cut, Floats, Snapshot
-from tme_sim.views.words import number, span
+from tme_sim.views.words import nice_step, number, span
 
 Legend = list[tuple[str, str | None]]
 """Rows of words and the colour of their mark, None for a heading."""
@@ -58,12 +58,6 @@ def draw_box(plotter: pv.Plotter, corners_um: Floats) -> None:
         middle[0, axis] = (low[axis] + high[axis]) / 2
         _label(plotter, places + 1.3 * away, [f"{value:g}" for value in values], 20)
         _label(plotter, middle, [f"{name} (µm)"], 22)
-
-
-def nice_step(length: float) -> float:
-    """The largest of 1, 2, 5 times a power of ten that divides a length into at least four."""
-    power = 10.0 ** np.floor(np.log10(length / 4))
-    return float(max(factor for factor in (1, 2, 5) if factor * power <= length / 4) * power)
 
 
 def look(plotter: pv.Plotter, corners_um: Floats, cut: Cut | None) -> None:

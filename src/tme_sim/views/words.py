@@ -106,3 +106,9 @@ def span(seconds: float) -> str:
         if seconds >= size:
             return f"{number(seconds / size)} {unit}"
     return f"{number(seconds)} s"
+
+
+def nice_step(length: float) -> float:
+    """The largest of 1, 2, 5 times a power of ten that divides a length into at least four."""
+    power = 10.0 ** floor(log10(length / 4))
+    return max(factor for factor in (1, 2, 5) if factor * power <= length / 4) * power
