@@ -42,7 +42,13 @@ KINDS: dict[str, dict[str, str]] = {
         "effect_radiation": "tme_sim.processes.effect_radiation:EffectRadiation",
         "effect_heat": "tme_sim.processes.effect_heat:EffectHeat",
     },
-    "readout": {},
+    "readout": {
+        "mri_r2star": "tme_sim.imaging.gradient_echo:MultiEcho",
+        "mri_t1": "tme_sim.imaging.gradient_echo:FlipAngles",
+        "mri_spin_echo": "tme_sim.imaging.bloch_torrey:SpinEcho",
+        "microscopy": "tme_sim.imaging.microscopy:Microscopy",
+        "pet": "tme_sim.imaging.pet:Pet",
+    },
 }
 """An extension module adds its own entries (`--extension`)."""
 

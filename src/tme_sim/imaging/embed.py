@@ -24,15 +24,14 @@ REGION_OF = {"elsewhere": BODY}
 
 @dataclass(frozen=True, kw_only=True)
 class Embedded:
-    """density: (z, y, x) amount per µm³ on the phantom's grid, `tumor` + `outside` in all; missing: what its regions do not hold.
+    """density: (z, y, x) amount per µm³ on the phantom's grid; amounts: by its regions; missing: of organs that it does not have.
 
     tiles: how many lattices the tumour holds; effective_tiles: the number of unlike ones that would vary as much, 1/Σ share²;
     fit: by how much the most changed patch was scaled to keep its mean, as its outer tiles are cut.
     """
 
     density: NDArray[np.float32]
-    tumor: float
-    outside: float
+    amounts: Mapping[str, float]
     missing: Mapping[str, float]
     tiles: float
     effective_tiles: float
@@ -65,17 +64,15 @@ def embed(
     density = np.zeros(phantom.grid.shape, np.float32)
     density[phantom.regions[TUMOR][0]] = filled / phantom.grid.voxel_um**3
     held = _with_blood(phantom, {REGION_OF.get(organ, organ): amount for organ, amount in organs.items()})
-    outside = 0.0
-    for region in held.keys() & phantom.regions.keys():
+    amounts = {TUMOR: float(filled.sum())}
+    for region in [region for region in phantom.regions if region in held]:
         box, share = phantom.regions[region]
-        here = held[region] / phantom.whole.get(region, 1.0)
-        density[box] += np.float32(here / phantom.volume_um3(region)) * share
-        outside += here
+        amounts[region] = held[region] / phantom.whole.get(region, 1.0)
+        density[box] += np.float32(amounts[region] / phantom.volume_um3(region)) * share
     tiles, effective = _count(phantom, lattice, inside)
     return Embedded(
         density=density,
-        tumor=float(filled.sum()),
-        outside=outside,
+        amounts=amounts,
         missing={organ: held[organ] for organ in held.keys() - phantom.regions.keys() if held[organ] > 0},
         tiles=tiles,
         effective_tiles=effective,
@@ -127,7 +124,7 @@ def _fill_tumor(
         held = tiled(block, lattice.voxel_um, grid, box, centre, random) * layer
         mean = float(amount[planes].sum() / inside[planes].sum())
         filled += held * (total / held.sum())
-        fit = max(fit, abs(mean * layer.sum() / held.sum() - 1))
+        fit = max(fit, abs(float(mean * layer.sum() / held.sum()) - 1))
     return filled, fit
 
 

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from tme_sim.imaging.solids import Grid, Region, Sampled, Shape, Solid, Triple
+from tme_sim.state.body import Body
 from tme_sim.state.errors import InputError
+
+Shapes = Mapping[str, Sequence[Shape]]
 
 TUMOR, BODY = "tumor", "body"
 """The tumour, and what of the body is no other region."""
@@ -107,38 +110,69 @@ places, and the masses of bone (spine and thighs, a third of the skeleton), blad
 does not give, and blood, after Brown et al. 1997 (Toxicol Ind Health 13:407), from memory; the heart with the blood it holds,
 and half of the lungs' blood, because they hold as much air.
 """
+CHEST = {
+    "heart": Organ(solids=(Solid(mm(-20, 25, -20), mm(55, 45, 50)),), blood=0.7, mass_share=0.01),
+    "lungs": Organ(
+        solids=(Solid(mm(0, 0, 78), mm(105, 72, 55)), Solid(mm(0, 0, -85), mm(105, 72, 48))),
+        blood=0.13,
+        mass_share=0.0143,
+        density_g_per_mL=0.26,
+    ),
+    "bone": Organ(solids=(Solid(mm(0, -70, 0), mm(105, 22, 22), axis=0),), blood=0.05, mass_share=0.006, density_g_per_mL=1.3),
+}
+CHEST_OUTLINE = Solid(mm(0, 0, 0), mm(110, 105, 155), axis=0)
+CHEST_WHOLE = {"bone": 0.15, BODY: 0.75}
+"""An adult's chest, drawn by hand as the mouse is: all of it is assumed. CHEST_WHOLE: what of a region the whole body holds,
+by share of its mass."""
+CHEST_TUMOR_UM = mm(20, 80, 70)
+ADULT_G = 70e3
 MOUSE_FLANK_UM = mm(-20, 1, 0)
 BODY_BLOOD = 0.04
 """Blood in what is no other region, as in muscle (Brown 1997, from memory)."""
 DENSITY_G_PER_ML = 1.04
 
 
-def mouse(
-    voxel_um: float, tumor: Shape, *, mass_g: float, organ_mass_g: Mapping[str, float], margin_um: float, factor: int = 1
-) -> Phantom:
+def mouse(voxel_um: float, tumor: Shape, body: Body, *, margin_um: float, factor: int = 1) -> Phantom:
     """An adult mouse with the tumour on its right flank, half sunk in; lengths go with the cube root of mass.
 
-    tumor: a shape, moved to the flank; a sampled one is the run's lattice. organ_mass_g: masses that replace those by share of
-    the body; factor: the grid divides into blocks of factor³.
+    tumor: a shape, moved to the flank; a sampled one is the run's lattice. The body's organ masses replace those by share of its
+    mass. factor: the grid divides into blocks of factor³.
     """
-    size = (mass_g / DENSITY_G_PER_ML * 1e12 / MOUSE_OUTLINE.volume_um3) ** (1 / 3)
+    size = (body.mass_g / DENSITY_G_PER_ML * 1e12 / MOUSE_OUTLINE.volume_um3) ** (1 / 3)
     outline = _moved(MOUSE_OUTLINE, size)
-    solids = {name: [_moved(solid, size) for solid in organ.solids] for name, organ in MOUSE.items()}
-    for name, organ in MOUSE.items():
-        volume = organ_mass_g.get(name, organ.mass_share * mass_g) / organ.density_g_per_mL * 1e12
-        stretch = (volume / sum(solid.volume_um3 for solid in solids[name])) ** (1 / 3)
-        solids[name] = [solid.scaled(stretch) for solid in solids[name]]
     z, y, _ = (size * c for c in MOUSE_FLANK_UM)
     surface = outline.semi_um[2] * float(np.sqrt(1 - (z / outline.semi_um[0]) ** 2 - (y / outline.semi_um[1]) ** 2))
     placed = tumor.at((z, y, surface + 0.2 * (3 * tumor.volume_um3 / (4 * np.pi)) ** (1 / 3)))
-    blood = {name: organ.blood for name, organ in MOUSE.items()}
-    made = assemble(voxel_um, {TUMOR: [placed], **solids, BODY: [outline]}, blood, margin_um, factor)
+    shapes: Shapes = {TUMOR: [placed], **_organs(MOUSE, body, size), BODY: [outline]}
+    made = assemble(voxel_um, shapes, {name: organ.blood for name, organ in MOUSE.items()}, margin_um, factor)
     return replace(made, is_lattice=isinstance(tumor, Sampled))
+
+
+def human_chest(voxel_um: float, tumor: Shape, body: Body, *, margin_um: float, factor: int = 1) -> Phantom:
+    """The chest of an adult, 22 cm of it, with the tumour under its front; the rest of the body's organs are not here."""
+    size = (body.mass_g / ADULT_G) ** (1 / 3)
+    z, y, x = (size * c for c in CHEST_TUMOR_UM)
+    shapes: Shapes = {TUMOR: [tumor.at((z, y, x))], **_organs(CHEST, body, size), BODY: [_moved(CHEST_OUTLINE, size)]}
+    made = assemble(voxel_um, shapes, {name: organ.blood for name, organ in CHEST.items()}, margin_um, factor)
+    in_body_um3 = {name: share * body.mass_g / DENSITY_G_PER_ML * 1e12 for name, share in CHEST_WHOLE.items()}
+    whole = {name: volume / made.volume_um3(name) for name, volume in in_body_um3.items()}
+    blood_um3 = body.blood_volume_um3 or body.plasma_volume_um3
+    return replace(made, whole=whole, blood_um3=blood_um3, is_lattice=isinstance(tumor, Sampled))
+
+
+def _organs(organs: Mapping[str, Organ], body: Body, size: float) -> dict[str, list[Solid]]:
+    """Solids of a body `size` times as long, each organ then scaled to its mass."""
+    solids = {name: [_moved(solid, size) for solid in organ.solids] for name, organ in organs.items()}
+    for name, organ in organs.items():
+        volume = body.organ_mass_g.get(name, organ.mass_share * body.mass_g) / organ.density_g_per_mL * 1e12
+        stretch = (volume / sum(solid.volume_um3 for solid in solids[name])) ** (1 / 3)
+        solids[name] = [solid.scaled(stretch) for solid in solids[name]]
+    return solids
 
 
 def assemble(
     voxel_um: float,
-    shapes: Mapping[str, Sequence[Shape]],
+    shapes: Shapes,
     blood: Mapping[str, float],
     margin_um: float,
     factor: int = 1,

@@ -1,0 +1,215 @@
+"""Positron emission tomography of a body that holds the run's tumour."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import pi
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tme_sim.files.image import Image
+from tme_sim.files.volumes import read_volume
+from tme_sim.imaging.base import Readout, generator
+from tme_sim.imaging.blur import FWHM_PER_SIGMA, block_mean, blur, margin_um
+from tme_sim.imaging.embed import BLOOD, CLOSURE, Embedded, embed, represented_um3, whole_tumor
+from tme_sim.imaging.frame import Frame
+from tme_sim.imaging.isotopes import Isotope, PositronRange, positron_emitter
+from tme_sim.imaging.labels import pools
+from tme_sim.imaging.noise import counted, decays
+from tme_sim.imaging.phantom import Phantom, human_chest, label_map, mouse
+from tme_sim.imaging.solids import Sampled, Solid
+from tme_sim.imaging.uptake import Uptake, read_off
+from tme_sim.state.errors import InputError
+from tme_sim.state.label import Label
+from tme_sim.state.parameters import given, parameter
+
+UM3_PER_ML = 1e12
+LARGEST_MOUSE_G = 100.0
+"""Body mass above which the mouse's phantom is refused, and below which the human one is."""
+
+
+@dataclass(kw_only=True)
+class Pet(Readout):
+    """A ⊗ positron range ⊗ Gaussian on the phantom's grid, averaged over the scanner's voxels; counts with noise; Bq/mL.
+
+    A = a₀ 2^(−t/T½) · labels, on particles and off them, at the start of the scan. The trues of a voxel are
+    S β⁺ V A (T½/ln 2)(1 − 2^(−Δt/T½)) times the share of pairs that leave the body; scatter and randoms are taken as corrected,
+    their noise is in `excess_noise`. Positron range is that in water. Regions are the phantom's own.
+    """
+
+    phantom: Literal["mouse", "human_chest", "label_map", "none"] = parameter(
+        "the body around the tumour: an analytic one, or the user's labels; none is refused"
+    )
+    label_map: str | None = parameter("volume of labels, such as NIfTI, for phantom=label_map", default=None)
+    label_names: dict[str, int] = parameter("region → its number there; `tumor` is needed, `body` is the rest", default=dict)
+    closure: float = parameter(
+        "largest relative difference between the tumour's amount and its mean times the phantom's tumour",
+        default=CLOSURE,
+        at_least=0,
+        below=1,
+    )
+    grid_um: float = parameter("voxel of the phantom, at most a fifth of fwhm", above=0)
+    voxel_um: float = parameter("voxel of the image, a multiple of grid", above=0)
+    fwhm_um: float = parameter("width of the point spread", above=0)
+    fwhm_contains_range: bool = parameter("whether fwhm contains the positron range, which is then not added")
+    sensitivity: float = parameter("true coincidences per pair of photons that leaves the body", above=0, at_most=1)
+    transmission: float = parameter("share of pairs that leave the body", above=0, at_most=1)
+    scan_s: float = parameter("duration of the scan", above=0)
+    reconstruction_fwhm_um: float = parameter("width of the reconstruction's kernel, which correlates the noise", at_least=0)
+    excess_noise: float = parameter("variance of a region's counts over Poisson's, by reconstruction", default=1.0, at_least=1)
+    peak_diameter_um: float = parameter("diameter of the sphere of the SUV's peak", above=0)
+    label: Label = given("label")
+    density_g_per_mL: float = given("tissue.density_g_per_mL")
+
+    def __post_init__(self) -> None:
+        if self.phantom == "none":
+            told = "an instrument of millimetres sees nothing true of a bare lattice; choose mouse, human_chest or label_map"
+            raise InputError("phantom", "none", told)
+        if (self.phantom == "label_map") != (self.label_map is not None):
+            raise InputError("label_map", self.label_map, "goes with phantom=label_map, and phantom=label_map needs it")
+        if abs(self.factor * self.grid_um / self.voxel_um - 1) > 1e-9:
+            raise InputError("voxel_um", f"{self.voxel_um:g} um", f"must be a multiple of the grid's {self.grid_um:g} um")
+        if self.grid_um > 0.2 * self.fwhm_um * (1 + 1e-9):
+            raise InputError("grid_um", f"{self.grid_um:g} um", f"must be at most a fifth of fwhm, {self.fwhm_um / 5:g} um")
+        positron_emitter(self.label.name)
+        if self.label.activity_Bq == 0:
+            raise InputError("nanoparticle.label.activity", "0 Bq", "must be above 0 for PET to see the label")
+
+    @property
+    def factor(self) -> int:
+        """Voxels of the grid along the edge of one of the image."""
+        return max(1, round(self.voxel_um / self.grid_um))
+
+    @property
+    def isotope(self) -> Isotope:
+        """What the label is."""
+        return positron_emitter(self.label.name)
+
+    @property
+    def ranges(self) -> tuple[PositronRange, ...]:
+        """Positron ranges that come on top of fwhm."""
+        return () if self.fwhm_contains_range else self.isotope.ranges
+
+    def acquire(self, frame: Frame) -> list[Image]:
+        body = self._body(frame)
+        embedded = self._embedded(frame, body)
+        assert self.label.half_life_s is not None
+        decayed = self.label.activity_Bq * 2 ** (-frame.time_s / self.label.half_life_s)
+        activity = embedded.density * np.float32(decayed * UM3_PER_ML)
+        truth = block_mean(activity, self.factor)
+        noise_free = block_mean(blur(activity, self.grid_um, self.fwhm_um, self.ranges), self.factor)
+        counts_per_activity = self._counts_per_activity()
+        data = self._noisy(noise_free, counts_per_activity, frame)
+        labels, names = body.labels(self.factor)
+        quantities = read_off(
+            data,
+            noise_free,
+            labels,
+            names,
+            {name: decayed * UM3_PER_ML * embedded.amounts.get(name, 0.0) / body.volume_um3(name) for name in body.regions},
+            Uptake(injected_Bq=decayed * frame.injected, body_mass_g=frame.body.mass_g, density_g_per_mL=self.density_g_per_mL),
+            counts_per_Bq_per_mL=counts_per_activity,
+            peak_voxels=self.peak_diameter_um / self.voxel_um,
+        )
+        z, y, x = (c + self.voxel_um / 2 for c in body.grid.corner_um)
+        image = Image(
+            name="pet",
+            data=data,
+            voxel_um=(self.voxel_um,) * 3,
+            origin_um=(z, y, x),
+            unit="Bq/mL",
+            time_s=frame.time_s,
+            modality="PET",
+            layers={"truth": truth, "noise_free": noise_free},
+            regions=labels,
+            region_names=names,
+            quantities=quantities,
+            acquisition=self._acquisition(frame, embedded),
+        )
+        return [image]
+
+    def _growth(self, frame: Frame) -> float:
+        """The tumour's volume now over that which the lattice's copies stand for."""
+        represented = float(represented_um3(frame.lattice, frame.fields["inside"]).sum())
+        growth = frame.tumor_mass_g / self.density_g_per_mL * UM3_PER_ML / represented
+        return 1.0 if abs(growth - 1) < 1e-9 else growth
+
+    def _body(self, frame: Frame) -> Phantom:
+        margin = margin_um(self.fwhm_um, self.ranges)
+        if self.phantom == "label_map":
+            assert self.label_map is not None
+            volume = read_volume(self.label_map, field="label_map")
+            names = {number: name for name, number in self.label_names.items()}
+            return label_map(volume.data, volume.voxel_um, names, grid_um=self.grid_um, margin_um=margin, factor=self.factor)
+        is_mouse = frame.body.mass_g <= LARGEST_MOUSE_G
+        if is_mouse != (self.phantom == "mouse"):
+            fitting = "mouse" if is_mouse else "human_chest"
+            raise InputError("phantom", self.phantom, f"the run's body weighs {frame.body.mass_g:g} g; {fitting} fits it")
+        build = mouse if is_mouse else human_chest
+        return build(self.grid_um, self._tumor(frame), frame.body, margin_um=margin, factor=self.factor)
+
+    def _tumor(self, frame: Frame) -> Solid | Sampled:
+        """The lattice itself where the tumour is no larger, else a sphere."""
+        lattice, growth = frame.lattice, self._growth(frame)
+        if int(lattice.copies.sum()) == 1 and growth == 1:
+            return Sampled((0.0, 0.0, 0.0), frame.fields["inside"], (lattice.voxel_um,) * 3)
+        volume = growth * float(represented_um3(lattice, frame.fields["inside"]).sum())
+        radius = (3 * volume / (4 * pi)) ** (1 / 3)
+        return Solid((0.0, 0.0, 0.0), (radius,) * 3)
+
+    def _embedded(self, frame: Frame, body: Phantom) -> Embedded:
+        """Labels on the phantom. Blood keeps its concentration where a tumour grows, and is taken from the body's blood."""
+        growth, held = self._growth(frame), pools(frame)
+        amount = held.on_lattice + (growth - 1) * held.shared
+        organs = held.by_organ()
+        if BLOOD in organs:
+            organs[BLOOD] -= growth * whole_tumor(frame.lattice, held.shared)
+        return embed(
+            body,
+            frame.lattice,
+            amount,
+            np.asarray(frame.fields["inside"], np.float64),
+            organs,
+            generator(frame, "embed"),
+            tumor_amount=whole_tumor(frame.lattice, amount),
+            growth=growth,
+            tolerance=self.closure,
+        )
+
+    def _counts_per_activity(self) -> float:
+        """Trues of a voxel per Bq/mL in it."""
+        assert self.label.half_life_s is not None
+        seen = self.sensitivity * self.transmission * self.isotope.positron_fraction
+        volume_mL = self.voxel_um**3 / UM3_PER_ML
+        return seen * decays(volume_mL, self.label.half_life_s, self.scan_s)
+
+    def _noisy(self, noise_free: NDArray[Any], counts_per_activity: float, frame: Frame) -> NDArray[np.float32]:
+        counts = counted(
+            noise_free.astype(np.float64) * counts_per_activity,
+            generator(frame, "pet", "counts"),
+            sigma_voxels=self.reconstruction_fwhm_um / FWHM_PER_SIGMA / self.voxel_um,
+            excess=self.excess_noise,
+        )
+        return (counts / counts_per_activity).astype(np.float32)
+
+    def _acquisition(self, frame: Frame, embedded: Embedded) -> dict[str, Any]:
+        mass, element = self.isotope.name.rstrip("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"), self.isotope.name
+        return {
+            "TracerRadionuclide": element[len(mass) :] + mass,
+            "InjectedRadioactivity": frame.injected * self.label.activity_Bq * 1e-6,
+            "InjectedRadioactivityUnits": "MBq",
+            "FrameDuration": [self.scan_s],
+            "Phantom": self.phantom,
+            "PointSpreadFWHM_mm": self.fwhm_um / 1e3,
+            "PositronRangeAdded": bool(self.ranges),
+            "Sensitivity": self.sensitivity,
+            "Transmission": self.transmission,
+            "NoiseCorrelationFWHM_mm": self.reconstruction_fwhm_um / 1e3,
+            "TumorMass_g": frame.tumor_mass_g,
+            "LatticesInTumor": embedded.tiles,
+            "EffectiveLatticesInTumor": embedded.effective_tiles,
+            "LargestPatchCorrection": embedded.fit,
+            "LabelsOutsideTheImage": sum(embedded.missing.values()) / frame.injected,
+        }
