@@ -17,6 +17,7 @@ from tme_sim.config.settings import Config
 from tme_sim.files.tables import read_plasma_curve
 from tme_sim.state.cells import Space
 from tme_sim.state.clearance import renal_passage, size_classes_um
+from tme_sim.state.contrast import ContrastAgent
 from tme_sim.state.damage import DrugEffect
 from tme_sim.state.errors import InputError
 from tme_sim.state.fluorescence import Fluorescence
@@ -26,6 +27,7 @@ from tme_sim.state.substance import (
     Nanoparticle,
     SmallMolecule,
     accessible_share,
+    contrast_agent,
     diameter_in_blood_um,
     drug_per_particle_amol,
     interstitial_diffusivity_um2_per_s,
@@ -82,6 +84,7 @@ class Context:
             "small_molecule": self._small_molecule,
             "drug_name": self._drug_name,
             "drug_fluorescence": self._drug_fluorescence,
+            "contrast_agent": self._contrast_agent,
             "drug_per_particle_amol": self._drug_per_particle,
         }
         self.carrier_pools: list[str] = []
@@ -213,17 +216,26 @@ class Context:
             raise InputError("nanoparticle.label", None, told)
         return self.config.nanoparticle.label
 
+    def _contrast_agent(self) -> ContrastAgent:
+        contrast = self.config.nanoparticle.contrast
+        if contrast is None:
+            told = f"MRI needs it on the card; nanoparticle=NAME with one of {_with('nanoparticle', 'contrast')}"
+            raise InputError("nanoparticle.contrast", None, told)
+        mass = () if contrast.atoms else (*MASS_KEYS, f"{contrast.metal}_fraction")
+        self.read |= {f"nanoparticle.{key}" for key in ("contrast", "core_diameter_um", *mass)}
+        return contrast_agent(self.config.nanoparticle, contrast)
+
     def _drug_effect(self) -> DrugEffect:
         self.read.add("drug.effect")
         if self.config.drug is None or self.config.drug.effect is None:
-            told = f"needs a drug whose card says how it kills cells; drug=NAME with one of {_drugs_with('effect')}"
+            told = f"needs a drug whose card says how it kills cells; drug=NAME with one of {_with('drug', 'effect')}"
             raise InputError("drug.effect", None, told)
         return self.config.drug.effect
 
     def _small_molecule(self) -> SmallMolecule:
         self.read.add("drug.transport")
         if self.config.drug is None or self.config.drug.transport is None:
-            told = f"needs a drug whose card says how it moves; drug=NAME with one of {_drugs_with('transport')}"
+            told = f"needs a drug whose card says how it moves; drug=NAME with one of {_with('drug', 'transport')}"
             raise InputError("drug.transport", None, told)
         return self.config.drug.transport
 
@@ -264,9 +276,9 @@ class Context:
         return curve
 
 
-def _drugs_with(section: str) -> str:
-    """Names of the drugs whose own card has a section."""
-    cards = {path.stem: path for folder in reversed(conf_dirs()) for path in (folder / "drug").glob("*.yaml")}
+def _with(group: str, section: str) -> str:
+    """Names of a group's cards that have a section of their own."""
+    cards = {path.stem: path for folder in reversed(conf_dirs()) for path in (folder / group).glob("*.yaml")}
     return ", ".join(sorted(name for name, path in cards.items() if section in read_checked(path).content))
 
 

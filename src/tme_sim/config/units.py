@@ -62,6 +62,8 @@ _BASES = {
     "Ci": ("3.7e10", _dimensions(time=-1)),
     "Gy": ("1", _dimensions(length=2, time=-2)),
     "eV": ("1.602176634e-19", _dimensions(mass=1, length=2, time=-2)),
+    "A": ("1", _dimensions(current=1)),
+    "T": ("1", _dimensions(mass=1, time=-2, current=-1)),
 }
 _OTHERS = {
     "%": ("1e-2", _dimensions()),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from math import exp, log, pi, sqrt
 
 from tme_sim.state.clearance import Clearance
+from tme_sim.state.contrast import GRAMS_PER_MOL, Contrast, ContrastAgent
 from tme_sim.state.errors import InputError
 from tme_sim.state.label import Label
 from tme_sim.state.parameters import parameter
@@ -79,6 +80,7 @@ class Nanoparticle:
     gadolinium_fraction: float = parameter("mass of gadolinium per mass of particle", default=0.0, at_least=0, at_most=1)
     polymer_fraction: float = parameter("mass of polymer per mass of particle", default=0.0, at_least=0, at_most=1)
     label: Label | None = parameter("label for imaging; null: none", default=None)
+    contrast: Contrast | None = parameter("what MRI sees of it; null: nothing", default=None)
     diffusivity_um2_per_s: float | None = parameter(
         "measured interstitial diffusivity; null: from size and matrix", default=None, above=0, at_most=1000
     )
@@ -196,6 +198,17 @@ def particle_mass_g(particle: Nanoparticle) -> float:
         raise InputError("nanoparticle.density", None, "the mass of a particle is needed: give density or molar_mass")
     diameter_um = particle.core_diameter_um or particle.hydrodynamic_diameter_um
     return particle.density_g_per_mL * 1e-12 * pi * (diameter_um * (1 + particle.polydispersity_index)) ** 3 / 6
+
+
+def contrast_agent(particle: Nanoparticle, contrast: Contrast) -> ContrastAgent:
+    """What MRI sees of a particle: its metal by number or by the card's mass fraction, and the diameter of its magnetic core."""
+    atoms, metal = contrast.atoms, contrast.metal
+    if atoms is None:
+        share = {"iron": particle.iron_fraction, "gadolinium": particle.gadolinium_fraction}[metal]
+        if share == 0:
+            raise InputError("nanoparticle.contrast.atoms", None, f"is needed, for the card has no {metal}_fraction")
+        atoms = particle_mass_g(particle) * share / GRAMS_PER_MOL[metal] * AVOGADRO_PER_MOL
+    return ContrastAgent(contrast, atoms / AVOGADRO_PER_MOL * 1e18, contrast.core_diameter_um or particle.core_diameter_um)
 
 
 def drug_per_particle_g(particle: Nanoparticle) -> float:

@@ -1,0 +1,114 @@
+"""Spin echoes: they undo what a still field did, so R2 needs water that walks through it (Bloch–Torrey by random walks)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tme_sim.imaging.base import Frame
+from tme_sim.imaging.mri import Floats, Scanner, Signal, Singles
+from tme_sim.imaging.mri_signal import decay_rate, recovered
+from tme_sim.imaging.relaxation import Pools, magnetisation
+from tme_sim.numerics.random import stream_key, uniforms
+from tme_sim.numerics.spins import walk_spins
+from tme_sim.state.contrast import Relaxivity
+from tme_sim.state.errors import InputError
+from tme_sim.state.parameters import parameter
+
+STEPS = 5
+"""Moves between refocusing and echo: integrals along the walk are right to 1 %."""
+
+
+@dataclass(kw_only=True)
+class SpinEcho(Scanner):
+    """A train of spin echoes after a pulse of 90°, refocused midway between them (CPMG)."""
+
+    repetition_s: float = parameter("time between pulses of 90 degrees", above=0, at_most=60)
+    echo_spacing_s: float = parameter("from the pulse to the first echo, and between echoes", above=0, at_most=1)
+    echoes: int = parameter("number of echoes", at_least=2, at_most=64)
+    shown_echo: int = parameter("the echo shown as the T2-weighted image, counted from 1", at_least=1, at_most=64)
+    spins_per_voxel: int = parameter("walkers that start in each voxel of the lattice", at_least=1, at_most=1000)
+
+    kind: ClassVar[str] = "mri_spin_echo"
+    rate: ClassVar[str] = "R2"
+    modalities: ClassVar[tuple[str, str]] = ("MESE", "T2w")
+
+    def __post_init__(self) -> None:
+        if self.shown_echo > self.echoes:
+            raise InputError("shown_echo", self.shown_echo, f"there are {self.echoes} echoes")
+        if self.echo_s[-1] > self.repetition_s:
+            raise InputError("repetition_s", f"{self.repetition_s:g} s", f"the last echo is at {self.echo_s[-1]:g} s")
+
+    @property
+    def echo_s(self) -> Floats:
+        """(echo,) times after the pulse of 90°."""
+        return np.asarray(self.echo_spacing_s * np.arange(1, self.echoes + 1), np.float64)
+
+    @property
+    def refocused_s(self) -> float | None:
+        return self.echo_spacing_s / 2
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return tuple(f"{1e3 * time_s:g} ms" for time_s in self.echo_s)
+
+    @property
+    def shown(self) -> int:
+        return self.shown_echo - 1
+
+    def settings(self) -> dict[str, Any]:
+        times = [round(float(time_s), 9) for time_s in self.echo_s]
+        return {"EchoTime": times, "RepetitionTime": self.repetition_s, "FlipAngle": 90.0}
+
+    def signal(self, pools: Pools, turn: Singles, slope: Singles, frame: Frame) -> Signal:
+        """The same walks before and after the agent, so that chance does not differ between them."""
+        at_rest = magnetisation(pools, self.water, lambda rate: recovered(rate, self.repetition_s, float(self.echo_s[-1])))
+        echo = walked(
+            turn,
+            (pools.share * pools.r2_per_s).sum(axis=0),
+            spins_per_voxel=self.spins_per_voxel,
+            diffusivity_per_s=self.water.diffusivity_um2_per_s / frame.lattice.voxel_um**2,
+            spacing_s=self.echo_spacing_s,
+            echoes=self.echoes,
+            seed=frame.seed,
+        )
+        return np.asarray(echo * at_rest.sum(axis=0))
+
+    def fitted(self, magnitude: Floats, noise: float) -> Floats:
+        return decay_rate(magnitude, self.echo_s, noise)
+
+    def relaxivity(self, row: Relaxivity) -> float:
+        return row.r2_per_mM_s
+
+
+def walked(
+    turn_per_s: NDArray[Any],
+    rate_per_s: NDArray[Any],
+    *,
+    spins_per_voxel: int,
+    diffusivity_per_s: float,
+    spacing_s: float,
+    echoes: int,
+    seed: int,
+    steps: int = STEPS,
+) -> Signal:
+    """(echo, z, y, x) mean signal of the spins that start in each voxel, evenly by chance; see `walk_spins`."""
+    shape = turn_per_s.shape
+    spin = np.arange(turn_per_s.size * spins_per_voxel)
+    corner = np.stack(np.unravel_index(spin // spins_per_voxel, shape), axis=1)
+    start, walk = (stream_key(seed, "readout", "spins", word) for word in ("start", "walk"))
+    at = corner + np.stack([uniforms(start, spin, draw) for draw in range(3)], axis=1) - 0.5
+    signal = walk_spins(
+        at,
+        turn_per_s,
+        rate_per_s,
+        diffusivity_per_s=diffusivity_per_s,
+        spacing_s=spacing_s,
+        echoes=echoes,
+        steps=steps,
+        key=walk,
+    )
+    return np.asarray(signal.reshape(echoes, *shape, spins_per_voxel).mean(axis=-1))
