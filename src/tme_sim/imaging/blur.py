@@ -18,7 +18,7 @@ Volume = NDArray[np.floating[Any]]
 FWHM_PER_SIGMA = sqrt(8 * log(2))
 
 FINEST_SHARE = 0.2
-"""Largest edge of the grid relative to the FWHM on which a Gaussian is applied: then a sphere's centre is right to 0.3 %."""
+"""Largest edge of the grid relative to the FWHM: then the centre of a sphere three voxels or more in radius is right to 0.3 %."""
 NODES = 64
 """Quadrature of the range kernel; exact to rounding for all wave numbers that a Gaussian of a fifth of the range lets pass."""
 PAST = 7.0

@@ -70,9 +70,11 @@ class Pet(Readout):
         if (self.phantom == "label_map") != (self.label_map is not None):
             raise InputError("label_map", self.label_map, "goes with phantom=label_map, and phantom=label_map needs it")
         if abs(self.factor * self.grid_um / self.voxel_um - 1) > 1e-9:
-            raise InputError("voxel_um", f"{self.voxel_um:g} um", f"must be a multiple of the grid's {self.grid_um:g} um")
+            raise InputError(
+                "voxel", f"{self.voxel_um / 1e3:g} mm", f"must be a multiple of the grid's {self.grid_um / 1e3:g} mm"
+            )
         if self.grid_um > 0.2 * self.fwhm_um * (1 + 1e-9):
-            raise InputError("grid_um", f"{self.grid_um:g} um", f"must be at most a fifth of fwhm, {self.fwhm_um / 5:g} um")
+            raise InputError("grid", f"{self.grid_um / 1e3:g} mm", f"must be at most a fifth of fwhm, {self.fwhm_um / 5e3:g} mm")
         positron_emitter(self.label.name)
         if self.label.activity_Bq == 0:
             raise InputError("nanoparticle.label.activity", "0 Bq", "must be above 0 for PET to see the label")

@@ -29,6 +29,13 @@ class Grid:
         """Centres of the voxels along an axis."""
         return np.asarray(self.corner_um[axis] + (np.arange(self.shape[axis])[part] + 0.5) * self.voxel_um, np.float64)
 
+    def cuts(self, low_um: Triple, high_um: Triple) -> bool:
+        """Whether a box reaches beyond the grid."""
+        ends = [c + n * self.voxel_um for c, n in zip(self.corner_um, self.shape, strict=True)]
+        return any(a < c for a, c in zip(low_um, self.corner_um, strict=True)) or any(
+            b > e for b, e in zip(high_um, ends, strict=True)
+        )
+
     def box(self, low_um: Triple, high_um: Triple) -> tuple[slice, slice, slice]:
         """The voxels that a box touches."""
         z, y, x = (
@@ -88,7 +95,7 @@ class Solid:
         return replace(self, semi_um=(z, y, x))
 
     def fill(self, grid: Grid) -> Region:
-        """The share of each voxel inside, sampled at 4³ points where an edge may pass; their sum is the volume exactly."""
+        """The share of each voxel inside, sampled at 4³ points where an edge may pass; the sum is the volume."""
         box = grid.box(self.low_um, self.high_um)
         scaled = [(grid.centres(a, box[a]) - self.centre_um[a]) / self.semi_um[a] for a in range(3)]
         half = [0.5 * grid.voxel_um / s for s in self.semi_um]
@@ -112,7 +119,9 @@ class Solid:
         return np.asarray((across[0] ** 2 + across[1] ** 2 <= 1) & (np.abs(scaled[self.axis]) <= 1))
 
     def _exact(self, share: NDArray[np.float32], grid: Grid) -> NDArray[np.float32]:
-        """The sampled shares with what they miss of the volume put on the voxels of the edge."""
+        """The sampled shares with what they miss of the volume put on the voxels of the edge; as they are where it is cut off."""
+        if grid.cuts(self.low_um, self.high_um):
+            return share
         missing = self.volume_um3 / grid.voxel_um**3 - float(share.sum(dtype=np.float64))
         room = np.where((share > 0) & (share < 1), share * (1 - share), 0)
         total = float(room.sum(dtype=np.float64))
