@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array, csr_array, diags_array
+from scipy.sparse import csr_array
 
+from tme_sim.numerics.overlap import along_axes, mean_over, overlap
 from tme_sim.state.errors import InputError
 
 TOLERANCE = 1e-6  # of a target voxel: what the rounding of a voxel size written in a header may cost
@@ -32,7 +33,7 @@ def resample(
 
     For intensities, fractions and masks: the integral over the box that the target covers is preserved.
     """
-    return _apply([_mean(overlap) for overlap in _overlaps(data.shape, source_voxel_um, target_um, shape)], data)
+    return along_axes([mean_over(shared) for shared in _overlaps(data.shape, source_voxel_um, target_um, shape)], data)
 
 
 def resample_sum(
@@ -40,20 +41,14 @@ def resample_sum(
 ) -> NDArray[np.float64]:
     """Like `resample`, for amounts held by each voxel (a surface, a count): the sum over the covered box is preserved."""
     overlaps = _overlaps(data.shape, source_voxel_um, target_um, shape)
-    return _apply([overlap / edge_um for overlap, edge_um in zip(overlaps, source_voxel_um, strict=True)], data)
+    return along_axes([shared / edge_um for shared, edge_um in zip(overlaps, source_voxel_um, strict=True)], data)
 
 
 def overlap_um(sources: int, source_um: float, targets: int, target_um: float) -> csr_array:
     """(targets, sources) length that each target interval shares with each source interval, both starting at 0."""
     if targets < 1 or targets * target_um > sources * source_um + TOLERANCE * target_um:
         raise InputError("shape", f"{targets} voxels of {target_um:g} um", f"must lie within {sources * source_um:g} um")
-    source_edges, target_edges = np.arange(sources + 1) * source_um, np.arange(targets + 1) * target_um
-    # between two neighbouring edges of the union lie exactly one source and one target interval
-    edges = np.union1d(source_edges, target_edges)
-    middle = (edges[:-1] + edges[1:]) / 2
-    row, column = (np.searchsorted(ends, middle) - 1 for ends in (target_edges, source_edges))
-    inside = (row < targets) & (column < sources)
-    return csr_array(coo_array((np.diff(edges)[inside], (row[inside], column[inside])), shape=(targets, sources)))
+    return overlap(np.arange(sources + 1) * source_um, np.arange(targets + 1) * target_um)
 
 
 def _overlaps(
@@ -61,14 +56,3 @@ def _overlaps(
 ) -> list[csr_array]:
     axes = zip(source_shape, source_voxel_um, shape, strict=True)
     return [overlap_um(sources, source_um, targets, target_um) for sources, source_um, targets in axes]
-
-
-def _mean(overlap: csr_array) -> csr_array:
-    return csr_array(diags_array(1 / overlap.sum(axis=1)) @ overlap)
-
-
-def _apply(matrices: list[csr_array], data: NDArray[np.generic]) -> NDArray[np.float64]:
-    """Each matrix along its axis; plane by plane, so that no copy of the whole source in float64 is made."""
-    along_z, along_y, along_x = matrices
-    planes = np.stack([along_y @ plane.astype(np.float64) @ along_x.T for plane in data])
-    return np.asarray((along_z @ planes.reshape(len(planes), -1)).reshape(-1, *planes.shape[1:]))
