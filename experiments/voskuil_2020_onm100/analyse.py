@@ -10,9 +10,11 @@ from tme_sim.analysis.profiles import copies
 from tme_sim.files.run_folder import RunFolder
 
 SERIES = re.compile(r"(balance|balance_hill_1|day|day_hill_1)_(\d+p\d+)")
-OUTSIDE, CELLS, ORGANS = ("interstitium", "bound"), ("macrophages", "tumor_cells"), "body"
-NEUTRAL_PH = 7.1
-"""Where acid sets off nothing within a day (1e-8 of the greatest rate)."""
+OUTSIDE, CELLS, BODY = ("interstitium", "bound"), ("macrophages", "tumor_cells"), "body"
+CAME_BACK = ("tumor", "reversible", "slow")
+"""Here acid sets off enough that what is on in blood came back from the tumour."""
+OFF_PH = 6.95
+"""Above it less than a hundredth is on in balance, 2/40 above the midpoint."""
 EDGES = np.arange(6.5, 7.41, 0.05)
 ACID = ("acid_0p01", "tumor", "acid_0p06", "acid_0p1", "acid_0p3")
 BLUE, GREEN, RED, GREY, ORANGE = "#0072b2", "#009e73", "#d55e00", "#999999", "#e69f00"
@@ -32,7 +34,8 @@ def quantities(arms):
     found, titrations = {}, {}
     for arm, runs in arms.items():
         shares = [switched(RunFolder(folder)) for folder in runs["folder"]]
-        found |= {f"{arm}.{key}": np.array([share[key] for share in shares]) for key in shares[0]}
+        keys = [key for key in shares[0] if arm in CAME_BACK or key != "kept_on_percent"]
+        found |= {f"{arm}.{key}": np.array([share[key] for share in shares]) for key in keys}
         found[f"{arm}.on_percent_id_per_g"] = runs["tumor_percent_id_per_g_without_blood"] * found[f"{arm}.on_percent"] / 100
         if match := SERIES.fullmatch(arm):
             titrations.setdefault(match[1], {})[float(match[2].replace("p", "."))] = found[f"{arm}.outside_on_percent"] / 100
@@ -63,17 +66,15 @@ def switched(run):
     weighted = table["value"] * table["patch"].map(copies(run))
     sums = weighted.groupby([table["quantity"], table["patch"], table["compartment"], table["form"]]).sum()
     held, tally = sums["amount"], sums.groupby(["quantity", "form"]).sum()
-    tissue, body = held.drop(ORGANS), held[ORGANS]
+    tissue, body = held.drop(BODY), held[BODY]
     outside, cells = (tissue[tissue.index.isin(places, level="compartment")] for places in (OUTSIDE, CELLS))
     found = {"on_percent": on(tissue), "outside_on_percent": on(outside), "cells_on_percent": on(cells)}
     found |= {f"{patch}_on_percent": on(tissue[patch]) for patch in tissue.index.unique("patch")}
     found["plasma_on_percent"] = on(body["plasma"])
     found["on_in_cells_percent"] = 100 * amount(cells, "released") / float(tissue.sum())
     found["in_cells_percent"] = 100 * float(cells.sum() / tissue.sum())
-    back = float(tally["returned", "released"])
-    kept = amount(body, "released") + float(tally["entered", "released"])
-    found["kept_on_percent"] = 100 * kept / back if back > 0 else np.nan
-    return found
+    kept, back = amount(body, "released") + tally["entered", "released"], tally["returned", "released"]
+    return found | {"kept_on_percent": 100 * kept / back if back > 0 else np.nan}
 
 
 def amount(held, form):
@@ -86,25 +87,30 @@ def on(held):
 
 
 def by_pH(run):
-    """The pH of the tissue and its patches, the share that is on outside cells where it is neutral, and in bins of local pH."""
+    """The pH of the tissue and its patches; the share on outside cells where balance has it off, and by local pH by patch."""
     fields = run.fields.isel(time=run.frame())
     pH = np.asarray(fields["pH"], float)
     carriers = sum(np.asarray(fields[name].sum("route"), float) for name in ("nanoparticle", "bound"))
-    weight, found = np.zeros(pH.shape), {"lowest_pH": pH.min(), "highest_pH": pH.max()}
-    refinement = pH.shape[0] // run.info["sites"][0]
+    found, weight, refinement = (
+        {"lowest_pH": pH.min(), "highest_pH": pH.max()},
+        np.zeros(pH.shape),
+        len(pH) // run.info["sites"][0],
+    )
     for patch in run.info["patches"]:
         planes = slice(refinement * patch["first_plane"], refinement * (patch["first_plane"] + patch["planes"]))
         weight[planes] = patch["copies"]
         found[f"{patch['name']}_pH"] = pH[planes].mean()
+        place = np.digitize(pH[planes].ravel(), EDGES)
+        forms = np.array([np.bincount(place, form[planes].ravel(), len(EDGES) + 1)[1:-1] for form in carriers])
+        middles = (EDGES[:-1] + EDGES[1:]) / 2
+        found |= {f"{patch['name']}_at_{middle:.3f}": share_on(*pair) for middle, pair in zip(middles, forms.T, strict=True)}
     found["mean_pH"] = np.average(pH, weights=weight)
-    carriers = carriers * weight
-    neutral = carriers[:, pH > NEUTRAL_PH].sum(axis=1)
-    found["on_in_neutral_percent"] = 100 * neutral[1] / neutral.sum() if neutral.any() else np.nan
-    place = np.digitize(pH.ravel(), EDGES)
-    off, switched_on = (np.bincount(place, form.ravel(), len(EDGES) + 1)[1:-1] for form in carriers)
-    total = off + switched_on
-    share = np.divide(switched_on, total, out=np.full(len(total), np.nan), where=total > 0)
-    return found | {f"bin_{middle:.3f}": 100 * value for middle, value in zip((EDGES[:-1] + EDGES[1:]) / 2, share, strict=True)}
+    found["on_where_off_percent"] = share_on(*(carriers * weight)[:, pH > OFF_PH].sum(axis=1))
+    return found
+
+
+def share_on(off, switched_on):
+    return 100 * switched_on / (off + switched_on) if off + switched_on > 0 else np.nan
 
 
 def titration(curve):
@@ -144,7 +150,7 @@ def figure(values, path):
 
 
 def draw_switch(axes, values):
-    axes.axvspan(6.775, 7.025, color=RED, alpha=0.15, lw=0, label="10–90 % must fit (S42)")
+    axes.axvspan(6.775, 7.025, color=RED, alpha=0.15, lw=0, label="0.25 pH wide (S42)")
     looks = {
         "balance": (BLUE, "o-", "in balance, Hill 40"),
         "balance_hill_1": (GREY, "s--", "in balance, Hill 1"),
@@ -171,10 +177,12 @@ def draw_who(axes, values):
         rest = np.mean(every) - np.mean(cells)
         axes.bar(x, rest, 0.6, bottom=np.mean(cells), color=BLUE, label=None if x else "outside cells")
         axes.plot(np.full(len(every), x), every, "D", color="#222222", ms=3)
+    plasma = [np.mean(values[f"{arm}.plasma_on_percent"]) for arm in BARS]
+    axes.plot(np.arange(len(BARS)) + 0.4, plasma, "o", mfc="none", color=RED, ms=5, label="of those in plasma")
     axes.set_xticks(range(len(BARS)), list(BARS.values()), fontsize=7.5)
-    axes.set(ylabel="on, of carriers in the tissue (%)", ylim=(0, 118), title="On after a day")
+    axes.set(ylabel="on, of carriers in the tissue (%)", ylim=(0, 135), title="On after a day")
     axes.set_yticks(range(0, 101, 20))
-    axes.legend(frameon=False, fontsize=7.5, loc="upper left")
+    axes.legend(frameon=False, fontsize=7.5, loc="upper left", ncols=3)
 
 
 def draw_acid(axes, values):
@@ -185,24 +193,24 @@ def draw_acid(axes, values):
         pH, share = (np.mean(values[f"tumor.{patch}_{what}"]) for what in ("pH", "on_percent"))
         axes.plot([pH], [share], marker, mfc="none", color="black", ms=9, label="as given" if patch == "core" else None)
     axes.axhline(np.mean(values["normal.on_percent"]), color=ORANGE, ls="--", lw=1.2, label="endosomes alone (pH 7.4)")
-    axes.set(xlabel="mean pH of the tissue", ylabel="on, of carriers in it (%)", title="On against acidity", xlim=(5.8, 7.4))
-    axes.set(ylim=(0, 165))
+    axes.set(
+        xlabel="mean pH of the tissue, over the range of S44", ylabel="on, of carriers in it (%)", title="On against acidity"
+    )
+    axes.set(xlim=(5.8, 7.4), ylim=(0, 155))
     axes.set_yticks(range(0, 101, 20))
     axes.legend(frameon=False, fontsize=7.5, loc="upper left", ncols=2)
 
 
 def draw_place(axes, values):
-    for arm, (colour, style, words) in {
-        "tumor": (BLUE, "o-", "latched (S45)"),
-        "reversible": (GREY, "s--", "goes back"),
-        "slow": (GREEN, "^:", "latched, sixty times slower"),
-    }.items():
-        keys = [key for key in values if key.startswith(f"{arm}.bin_")]
-        middle = np.array([float(key.rsplit("_", 1)[1]) for key in keys])
-        share = np.array([np.nanmean(values[key]) if np.isfinite(values[key]).any() else np.nan for key in keys])
-        axes.plot(middle, share, style, color=colour, ms=4, lw=1.2, label=words)
+    looks = {"tumor": ("o-", "latched (S45)"), "reversible": ("s--", "goes back")}
+    for patch, colour in {"core": BLUE, "rim": GREEN}.items():
+        for arm, (style, words) in looks.items():
+            keys = [key for key in values if key.startswith(f"{arm}.{patch}_at_")]
+            middle = np.array([float(key.rsplit("_", 1)[1]) for key in keys])
+            share = np.array([np.nanmean(values[key]) if np.isfinite(values[key]).any() else np.nan for key in keys])
+            axes.plot(middle, share, style, color=colour, ms=4, lw=1.2, label=f"{patch}, {words}")
     axes.axvline(6.9, color=RED, lw=1, label="midpoint (S43)")
     axes.set(xlabel="pH at the place", ylabel="on, of carriers outside cells (%)", title="On against where they are now")
-    axes.set(xlim=(6.5, 7.4), ylim=(0, 130))
+    axes.set(xlim=(6.6, 7.3), ylim=(-3, 150))
     axes.set_yticks(range(0, 101, 20))
-    axes.legend(frameon=False, fontsize=7.5, loc="upper right")
+    axes.legend(frameon=False, fontsize=7.5, loc="upper left", ncols=2)
