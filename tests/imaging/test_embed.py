@@ -18,7 +18,7 @@ from tme_sim.state.body import Body
 from tme_sim.state.errors import InputError
 from tme_sim.state.lattice import Lattice, Patch
 
-FWHM_UM, GRID_UM = 2000.0, 400.0
+FWHM_UM, GRID_UM = 3000.0, 600.0
 RANGES = ISOTOPES["89Zr"].ranges
 MOUSE_BODY = Body(1e12, 25.0, {"liver": 1.375, "spleen": 0.1}, blood_volume_um3=1.7e12)
 ORGANS = {"blood": 4e8, "liver": 3e8, "spleen": 5e7, "elsewhere": 2e8, "bone": 1e7, "bladder": 1e6}

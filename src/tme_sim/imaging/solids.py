@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tme_sim.numerics.overlap import along_axes, overlap
+
 Triple = tuple[float, float, float]
 Region = tuple[tuple[slice, slice, slice], NDArray[np.float32]]
 """A box of the grid, and the share of each of its voxels that something fills."""
@@ -175,18 +177,9 @@ def edges_around(centre_um: Triple, cells: tuple[int, ...], *cell_um: float) -> 
     return [np.asarray(c + (np.arange(n + 1) - n / 2) * h, np.float64) for c, n, h in zip(centre_um, cells, each, strict=True)]
 
 
-def overlap(edges: NDArray[np.float64], grid: Grid, axis: int, part: slice) -> NDArray[np.float64]:
-    """(voxels, cells) share of each voxel along an axis that lies in each cell between consecutive `edges`."""
-    low = grid.corner_um[axis] + np.arange(grid.shape[axis])[part] * grid.voxel_um
-    shared = np.minimum(edges[1:], low[:, None] + grid.voxel_um) - np.maximum(edges[:-1], low[:, None])
-    return np.asarray(np.maximum(shared, 0) / grid.voxel_um)
-
-
 def resample(
     cells: NDArray[Any], edges: list[NDArray[np.float64]], grid: Grid, box: tuple[slice, slice, slice]
 ) -> NDArray[np.float64]:
     """Means over voxels of a box of the grid, from cells of a rectangular mesh; empty outside of it. Amounts are kept."""
-    out: Any = cells
-    for axis in range(3):
-        out = np.tensordot(out, overlap(edges[axis], grid, axis, box[axis]), axes=(0, 1))  # the axis done goes last
-    return np.asarray(out, np.float64)
+    ends = [grid.corner_um[a] + np.arange(box[a].start, box[a].stop + 1) * grid.voxel_um for a in range(3)]
+    return along_axes([overlap(edges[a], ends[a]) / grid.voxel_um for a in range(3)], cells)
