@@ -47,6 +47,7 @@ KINDS: dict[str, dict[str, str]] = {
         "mri_t1": "tme_sim.imaging.gradient_echo:FlipAngles",
         "mri_spin_echo": "tme_sim.imaging.bloch_torrey:SpinEcho",
         "microscopy": "tme_sim.imaging.microscopy:Microscopy",
+        "histology": "tme_sim.imaging.histology:Histology",
         "pet": "tme_sim.imaging.pet:Pet",
     },
 }

@@ -1,0 +1,261 @@
+"""What lies between the lattice's points: a box of sites on a fine grid, with its vessels drawn and each cell a ball."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil, pi
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.ndimage import distance_transform_edt, zoom
+
+from tme_sim.imaging.frame import Frame
+from tme_sim.numerics.random import Key, normals, stream_key, uniforms
+from tme_sim.numerics.stamp import distance_to_capsules, draw_balls
+from tme_sim.state.errors import InputError
+from tme_sim.state.lattice import Lattice
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Triple = tuple[float, float, float]
+Whole = tuple[int, int, int]
+
+KINDS = ("tumor_cells", "macrophages", "monocytes", "neutrophils", "t_cells")
+"""Cells that are drawn; the number of a kind is its place here."""
+RADIUS_UM = {"monocytes": 5.0, "neutrophils": 4.5, "t_cells": 3.5}
+"""Radius of cells whose volume the run does not know (assumed, after blood smears)."""
+WANDERS = 0.4
+"""A cell's centre is off its site's by up to this share of the site's edge (assumed)."""
+SWELLS = 1.12
+"""Radius of the ball that a cell is drawn as over that of its volume: neighbours flatten each other and take some of it."""
+NUCLEUS = 0.55
+"""Radius of the nucleus over the ball's (assumed; a fifth of the cell's volume)."""
+ENDOTHELIUM_UM = 0.6
+"""Thickness of the vessel wall outside the lumen (assumed)."""
+PIECE_UM = 10.0
+"""Vessels are drawn in pieces of about this length, so that the boxes around them stay small."""
+MOST_POINTS = 1.5e8
+
+
+@dataclass(frozen=True)
+class Box:
+    """Whole sites `first` to `last` (exclusive) of a lattice, each edge of a site divided into `parts` along (z, y, x).
+
+    The number of parts is a multiple of the lattice's refinement, so every point lies in one voxel.
+    """
+
+    lattice: Lattice
+    first: Whole
+    last: Whole
+    parts: Whole
+
+    def __post_init__(self) -> None:
+        if np.prod(np.array(self.shape, np.float64)) > MOST_POINTS:
+            points = " × ".join(map(str, self.shape))
+            raise InputError("size", f"{points} points", f"needs up to {MOST_POINTS:g}; choose a smaller size or larger pixels")
+
+    @property
+    def sites(self) -> Whole:
+        """Sites along (z, y, x)."""
+        z, y, x = (b - a for a, b in zip(self.first, self.last, strict=True))
+        return z, y, x
+
+    @property
+    def shape(self) -> Whole:
+        """Points along (z, y, x)."""
+        z, y, x = (n * p for n, p in zip(self.sites, self.parts, strict=True))
+        return z, y, x
+
+    @property
+    def step_um(self) -> Triple:
+        """Distance of points along (z, y, x)."""
+        z, y, x = (self.lattice.site_um / p for p in self.parts)
+        return z, y, x
+
+    @property
+    def corner_um(self) -> Floats:
+        """(3,) where the box starts."""
+        return np.array(self.first) * self.lattice.site_um
+
+    @property
+    def parts_of_voxel(self) -> Whole:
+        """Points of a voxel along (z, y, x)."""
+        z, y, x = (p // self.lattice.refinement for p in self.parts)
+        return z, y, x
+
+    def voxels(self, values: NDArray[Any]) -> NDArray[Any]:
+        """The box's part of (…, z, y, x) values on the lattice's voxels."""
+        r = self.lattice.refinement
+        z, y, x = (slice(a * r, b * r) for a, b in zip(self.first, self.last, strict=True))
+        return values[..., z, y, x]
+
+    def rows(self, points: NDArray[Any]) -> NDArray[Any]:
+        """(z, y, x) points → (voxels of the box, points of a voxel)."""
+        a, b, c = self.parts_of_voxel
+        nz, ny, nx = (n // p for n, p in zip(self.shape, (a, b, c), strict=True))
+        return points.reshape(nz, a, ny, b, nx, c).transpose(0, 2, 4, 1, 3, 5).reshape(nz * ny * nx, a * b * c)
+
+    def point(self, row: NDArray[np.int64], part: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Flat index of a voxel's part, as `rows` counts both."""
+        per = self.parts_of_voxel
+        voxels = tuple(n // p for n, p in zip(self.shape, per, strict=True))
+        at = [v * p + i for v, p, i in zip(np.unravel_index(row, voxels), per, np.unravel_index(part, per), strict=True)]
+        return np.asarray(np.ravel_multi_index(at, self.shape), np.int64)
+
+    def on_points(self, values: NDArray[Any]) -> NDArray[Any]:
+        """Each voxel's value at all its points: (z, y, x) of the box's voxels → points."""
+        for axis, n in enumerate(self.parts_of_voxel):
+            values = np.repeat(values, n, axis)
+        return values
+
+    def index(self, position_um: Floats) -> NDArray[np.int64]:
+        """Flat index of the points nearest to (…, 3) positions in the lattice, at the box's border for those outside."""
+        at = np.floor((position_um - self.corner_um) / self.step_um).astype(np.int64)
+        return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(at, -1, 0)), self.shape, mode="clip"), np.int64)
+
+
+def choose_box(lattice: Lattice, centre_um: Triple | None, size_um: Triple, parts: Whole) -> Box:
+    """The sites that a field of this size touches around this place, within the lattice and the patch that it lies in.
+
+    centre_um: None for the middle of the thickest patch.
+    """
+    if centre_um is None:
+        patch = max(lattice.patches, key=lambda patch: patch.planes)
+        planes = patch.first_plane + patch.planes / 2
+        centre_um = (planes * lattice.site_um, *(n * lattice.site_um / 2 for n in lattice.sites[1:]))  # type: ignore[assignment]
+    assert centre_um is not None
+    patch = lattice.patches[int(lattice.patch_of_site(np.array([_site_at(lattice, centre_um)]))[0])]
+    ends = [(patch.first_plane, patch.first_plane + patch.planes), (0, lattice.sites[1]), (0, lattice.sites[2])]
+    first, last = [], []
+    for centre, size, (low, high) in zip(centre_um, size_um, ends, strict=True):
+        wanted = max(1, ceil(size / lattice.site_um - 1e-9))
+        start = round(centre / lattice.site_um - wanted / 2)
+        first.append(max(low, min(start, high - wanted)))
+        last.append(min(high, first[-1] + wanted))
+    return Box(lattice, (first[0], first[1], first[2]), (last[0], last[1], last[2]), parts)
+
+
+def _site_at(lattice: Lattice, position_um: Triple) -> int:
+    """Flat index of the site at a position. Raises InputError outside the lattice."""
+    edges = [n * lattice.site_um for n in lattice.sites]
+    if not all(0 <= at < edge for at, edge in zip(position_um, edges, strict=True)):
+        told = ", ".join(f"{edge:g}" for edge in edges)
+        raise InputError("center", f"{position_um} um", f"must lie within the lattice of {told} um along (z, y, x)")
+    return int(np.ravel_multi_index([int(at // lattice.site_um) for at in position_um], lattice.sites))
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """The box's tissue: cells as balls, vessels as tubes.
+
+    kind, id, centre_um, radius_um: per cell whose site is in the box, the numbers of KINDS and of the agent;
+    cell: (z, y, x) row of the cell that a point lies in, -1 for none; depth_um: how deep below that cell's surface;
+    wall_um: (z, y, x) distance outside the lumen, below 0 in it.
+    """
+
+    box: Box
+    kind: NDArray[np.int8]
+    id: NDArray[np.int64]
+    row: NDArray[np.int64]
+    centre_um: Floats
+    radius_um: Floats
+    cell: NDArray[np.int32]
+    depth_um: NDArray[np.float32]
+    wall_um: NDArray[np.float32]
+
+    @cached_property
+    def lumen(self) -> Bools:
+        """(z, y, x) where blood is."""
+        return np.asarray(self.wall_um < 0)
+
+    @cached_property
+    def endothelium(self) -> Bools:
+        """(z, y, x) the vessel wall."""
+        return np.asarray((self.wall_um >= 0) & (self.wall_um < ENDOTHELIUM_UM))
+
+    @cached_property
+    def outside(self) -> Bools:
+        """(z, y, x) outside cells and vessels."""
+        return np.asarray((self.cell < 0) & (self.wall_um >= ENDOTHELIUM_UM))
+
+    def of_kind(self, *kinds: str) -> Bools:
+        """(z, y, x) within cells of these kinds."""
+        wanted = np.isin(self.kind, [KINDS.index(kind) for kind in kinds])
+        return np.append(wanted, False)[self.cell]
+
+    def nucleus(self) -> NDArray[np.float32]:
+        """(z, y, x) DNA: 1 in the mean in nuclei, up and down by a fifth from cell to cell, 0 elsewhere."""
+        amount = np.append(np.exp(0.2 * normals(stream_key(0, "DNA"), self.id)), 0.0).astype(np.float32)
+        ball, _ = draw_balls(self.centre_um - self.box.corner_um, self.radius_um * NUCLEUS, self.box.shape, self.box.step_um)
+        return np.asarray(amount[ball] * (ball == self.cell))
+
+
+def draw(frame: Frame, box: Box, cell_um3: float) -> Anatomy:
+    """The tissue of a frame in a box; where a cell lies within its site depends on the run's seed and the cell's id alone."""
+    parts = [_cells(frame, box, kind, cell_um3) for kind in KINDS if kind in frame.agents]
+    empty = (np.empty(0, np.int8), np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)), np.empty(0))
+    kind, ids, row, centre, radius = (np.concatenate([p[i] for p in [empty, *parts]]) for i in range(5))
+    cell, depth = draw_balls(centre - box.corner_um, radius, box.shape, box.step_um)
+    wall = wall_distance_um(frame.vessels, frame.fields, box)
+    cell[wall < ENDOTHELIUM_UM] = -1
+    return Anatomy(box, kind.astype(np.int8), ids, row, centre, radius, cell, depth, wall)
+
+
+def _cells(
+    frame: Frame, box: Box, kind: str, cell_um3: float
+) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64], Floats, Floats]:
+    """Kind, id, row in its table, centre and radius of the cells of a kind whose site is in the box."""
+    table, lattice = frame.agents[kind], box.lattice
+    place = np.stack(np.unravel_index(table["site"].to_numpy(np.int64), lattice.sites), axis=1)
+    row = np.flatnonzero(((place >= box.first) & (place < box.last)).all(axis=1))
+    ids = table["id"].to_numpy(np.int64)[row]
+    off = 2 * _thrice(stream_key(frame.seed, "place in its site", kind), ids) - 1
+    reach = WANDERS if kind not in RADIUS_UM else 0.5  # small cells anywhere
+    centre = (place[row] + 0.5 + reach * off) * lattice.site_um
+    radius = RADIUS_UM.get(kind, SWELLS * (3 * cell_um3 / (4 * pi)) ** (1 / 3))
+    return np.full(len(row), KINDS.index(kind), np.int8), ids, row, centre, np.full(len(row), radius)
+
+
+def _thrice(key: Key, ids: NDArray[np.int64]) -> Floats:
+    return np.stack([uniforms(key, ids, draw) for draw in range(3)], axis=1)
+
+
+def wall_distance_um(vessels: pd.DataFrame | None, fields: Mapping[str, Floats], box: Box) -> NDArray[np.float32]:
+    """(z, y, x) distance outside the lumen, from the graph's segments; without a graph from the field `lumen_fraction`."""
+    reach = 4.0
+    if vessels is None or len(vessels) == 0:
+        return _from_fraction(np.asarray(box.voxels(fields["lumen_fraction"]), np.float64), box, reach)
+    ends = np.stack(
+        [[np.asarray(vessels[f"{axis}{end}_um"], np.float64) for axis in "zyx"] for end in (0, 1)]
+    )  # (2, 3, segments)
+    ends = ends.transpose(2, 0, 1) - box.corner_um
+    radius = np.asarray(vessels["radius_um"], np.float64)
+    extent = np.array(box.sites) * box.lattice.site_um
+    out = (radius + reach)[:, None]
+    near = ((ends.max(axis=1) > -out) & (ends.min(axis=1) < extent + out)).all(axis=1)
+    pieces = _pieces(ends[near])
+    return distance_to_capsules(pieces[0], radius[near][pieces[1]], box.shape, box.step_um, reach)
+
+
+def _pieces(ends: Floats) -> tuple[Floats, NDArray[np.int64]]:
+    """Segments (n, 2, 3) cut into pieces of at most PIECE_UM, and the segment of each."""
+    count = np.maximum(np.ceil(np.linalg.norm(ends[:, 1] - ends[:, 0], axis=1) / PIECE_UM), 1).astype(np.int64)
+    of = np.repeat(np.arange(len(ends)), count)
+    nth = np.arange(len(of)) - np.repeat(np.cumsum(count) - count, count)
+    start, along = ends[of, 0], (ends[:, 1] - ends[:, 0])[of]
+    share = np.stack([nth, nth + 1], axis=1) / count[of][:, None]
+    return start[:, None] + share[:, :, None] * along[:, None], of
+
+
+def _from_fraction(lumen: Floats, box: Box, reach_um: float) -> NDArray[np.float32]:
+    """Lumen where the interpolated fraction is among the highest, as much of it as the fractions add up to."""
+    if not lumen.any():
+        return np.full(box.shape, reach_um, np.float32)
+    smooth = zoom(lumen, box.parts_of_voxel, order=1, mode="nearest", grid_mode=True)
+    inside = smooth > np.quantile(smooth, 1 - lumen.mean())
+    distance = distance_transform_edt(~inside, sampling=box.step_um) - distance_transform_edt(inside, sampling=box.step_um)
+    return np.asarray(np.minimum(distance, reach_um), np.float32)
