@@ -71,7 +71,9 @@ def pools_mM(run):
     held = carriers.pivot_table("value", "time_s", "compartment", "sum").reindex(columns=["plasma", *OUTSIDE, *CELLS]).fillna(0.0)
     volume_um3 = float((run.fields["inside"] > 0).sum()) * run.fields.attrs["spacing_um"] ** 3
     plasma_um3 = parse_quantity(run.config["body"]["plasma_volume"], "um^3", "body.plasma_volume")
-    blood = pd.DataFrame([in_blood(run, time_s) for time_s in held.index], held.index, ["plasma", "drug"]) / volume_um3
+    lumens, slowest = lumens_um3(run), parse_quantity(run.config["processes"]["perfusion"]["stagnant_below"], "um/s", "velocity")
+    blood = [in_blood(run.flow(time_s), lumens, slowest) for time_s in held.index]
+    blood = pd.DataFrame(blood, held.index, ["plasma", "drug"]) / volume_um3
     found = pd.DataFrame(0.0, held.index, list(POOLS))
     found["intact_blood"] = per_particle * held["plasma"] / plasma_um3 * blood["plasma"]
     found["intact_outside"] = per_particle * held[list(OUTSIDE)].sum(axis=1) / volume_um3
@@ -89,12 +91,15 @@ def g_per_mol(card):
     return parse_quantity(card["molar_mass"], "g/mol", "molar_mass")
 
 
-def in_blood(run, time_s):
-    """Plasma that moves in the lattice's vessels (um3), and the chelate in it (amol)."""
-    vessels, flow = run.vessels, run.flow(time_s)
-    ends = vessels[["z0_um", "y0_um", "x0_um", "z1_um", "y1_um", "x1_um"]].to_numpy()
-    length_um = np.linalg.norm(ends[:, 3:] - ends[:, :3], axis=1)
-    plasma = np.pi * vessels["radius_um"].to_numpy() ** 2 * length_um * (1 - flow["hematocrit"]) * (flow["flow_um3_per_s"] != 0)
+def lumens_um3(run):
+    """Volume of each vessel segment."""
+    ends = run.vessels[["z0_um", "y0_um", "x0_um", "z1_um", "y1_um", "x1_um"]].to_numpy()
+    return np.pi * run.vessels["radius_um"].to_numpy() ** 2 * np.linalg.norm(ends[:, 3:] - ends[:, :3], axis=1)
+
+
+def in_blood(flow, lumens, slowest_um_per_s):
+    """Plasma that moves in the lattice's vessels (um3), and the chelate in it (amol); what stands is in balance with nothing."""
+    plasma = (lumens * (1 - flow["hematocrit"]))[flow["velocity_um_per_s"].abs() >= slowest_um_per_s]
     return float(plasma.sum()), float((plasma * flow["drug_mM"]).sum()) if "drug_mM" in flow else 0.0
 
 
@@ -181,7 +186,7 @@ def draw_curves(axes, values, names, title):
             axes.fill_between(time, total(values, arm, 1), total(values, arm, 2), color=colour, alpha=0.15, lw=0, label=ends)
     for start in (30, 90):
         if start < time[-1]:
-            axes.axvspan(start, start + 3, color="#cc79a7", alpha=0.2, lw=0)
+            axes.axvspan(start, start + 3, color="#cc79a7", alpha=0.2, lw=0, label="42 °C" if start == 30 else None)
     highest = 1.6 * max(total(values, "heated", 2))
     axes.set(xlabel="minutes after injection", ylabel="ΔR1 of the tumour (1/s)", ylim=(0, highest), title=title)
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center")
