@@ -57,7 +57,7 @@ def test_osem_gives_back_a_slice_through_attenuation_scatter_and_randoms() -> No
     projector = Projector(64, 48)
     activity = 5 * disc(64, 22.0) + 15 * disc(64, 6.0, y=8.0)
     prompts = measure(projector, activity, 0.004 * disc(64, 22.0), None, scatter=0.2, randoms=0.1)
-    seen = osem(projector, prompts)
+    seen = osem(projector, prompts, iterations=4)
     for part, level in ((disc(64, 5.0, y=8.0) == 1, 20.0), (disc(64, 6.0, y=-8.0) == 1, 5.0)):
         assert seen[part].mean() == pytest.approx(level, rel=0.01)
     assert seen.sum() == pytest.approx(activity.sum(), rel=0.01)
@@ -78,4 +78,4 @@ def test_reconstruction_adds_the_noise_that_the_presets_assume() -> None:
     for y, x in ((0, 0), (10, 0), (-10, 0), (0, 10), (0, -10)):
         sums = slices[:, disc(80, 5.0, y, x) == 1].sum(axis=1)
         excess.append(passed * sums.var(ddof=1) / sums.mean())
-    assert 7 < np.mean(excess) < 14  # 10 in pet_preclinical.yaml
+    assert 7 < np.mean(excess) < 14  # 10 in pet_preclinical.yaml; it grows with iterations
