@@ -63,7 +63,7 @@ class SpinEcho(Scanner):
         times = [round(float(time_s), 9) for time_s in self.echo_s]
         return {"EchoTime": times, "RepetitionTime": self.repetition_s, "FlipAngle": 90.0}
 
-    def signal(self, pools: Pools, turn: Singles, slope: Singles, frame: Frame) -> Signal:
+    def signal(self, pools: Pools, turn: Singles, frame: Frame) -> Signal:
         """The same walks before and after the agent, so that chance does not differ between them."""
         at_rest = magnetisation(pools, self.water, lambda rate: recovered(rate, self.repetition_s, float(self.echo_s[-1])))
         echo = walked(
@@ -95,17 +95,22 @@ def walked(
     seed: int,
     steps: int = STEPS,
 ) -> Signal:
-    """(echo, z, y, x) mean signal of the spins that start in each voxel, evenly by chance; see `walk_spins`."""
-    shape = turn_per_s.shape
-    spin = np.arange(turn_per_s.size * spins_per_voxel)
+    """(echo, z, y, x) mean signal of the spins that start in each voxel, evenly by chance; see `walk_spins`.
+
+    turn_per_s: (p z, p y, p x) at parts of the voxels of rate_per_s; diffusivity_per_s: D/h² of whole voxels.
+    """
+    shape, parts = rate_per_s.shape, turn_per_s.shape[0] // rate_per_s.shape[0]
+    for axis in range(3):
+        rate_per_s = np.repeat(rate_per_s, parts, axis)
+    spin = np.arange(np.prod(shape) * spins_per_voxel)
     corner = np.stack(np.unravel_index(spin // spins_per_voxel, shape), axis=1)
     start, walk = (stream_key(seed, "readout", "spins", word) for word in ("start", "walk"))
     at = corner + np.stack([uniforms(start, spin, draw) for draw in range(3)], axis=1) - 0.5
     signal = walk_spins(
-        at,
+        (at + 0.5) * parts - 0.5,
         turn_per_s,
         rate_per_s,
-        diffusivity_per_s=diffusivity_per_s,
+        diffusivity_per_s=diffusivity_per_s * parts**2,
         spacing_s=spacing_s,
         echoes=echoes,
         steps=steps,

@@ -57,9 +57,9 @@ class MultiEcho(Scanner):
         times = [round(float(time_s), 9) for time_s in self.echo_s]
         return {"EchoTime": times, "RepetitionTime": self.repetition_s, "FlipAngle": self.flip_angle_deg}
 
-    def signal(self, pools: Pools, turn: Singles, slope: Singles, frame: Frame) -> Signal:
+    def signal(self, pools: Pools, turn: Singles, frame: Frame) -> Signal:
         size = _excited(pools, self.water, self.repetition_s, radians(self.flip_angle_deg))
-        return dephase(size, transverse(pools, self.water), turn, slope, self.echo_s)
+        return dephase(size, transverse(pools, self.water), turn, self.echo_s)
 
     def fitted(self, magnitude: Floats, noise: float) -> Floats:
         return decay_rate(magnitude, self.echo_s, noise)
@@ -98,10 +98,10 @@ class FlipAngles(Scanner):
         angles = [float(angle) for angle in self.flip_angles_deg]
         return {"FlipAngle": angles, "EchoTime": self.echo_s, "RepetitionTimeExcitation": self.repetition_s}
 
-    def signal(self, pools: Pools, turn: Singles, slope: Singles, frame: Frame) -> Signal:
+    def signal(self, pools: Pools, turn: Singles, frame: Frame) -> Signal:
         rate = transverse(pools, self.water)
         sizes = (_excited(pools, self.water, self.repetition_s, radians(angle)) for angle in self.flip_angles_deg)
-        return np.concatenate([dephase(size, rate, turn, slope, [self.echo_s]) for size in sizes])
+        return np.concatenate([dephase(size, rate, turn, [self.echo_s]) for size in sizes])
 
     def fitted(self, magnitude: Floats, noise: float) -> Floats:
         return rate_from_flips(magnitude, np.array(self.flip_angles_deg) * pi / 180, self.repetition_s)

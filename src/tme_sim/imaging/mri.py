@@ -33,6 +33,9 @@ class Scanner(Readout):
     field_T: float = parameter("main field, along z", above=0, at_most=25)
     voxel_um: tuple[float, float, float] = parameter("edges of a voxel along (z, y, x)", above=0, at_most=5000)
     snr_per_mm3: float = parameter("fully relaxed signal over the noise of a voxel of 1 mm3; smaller ones have less", above=0)
+    field_parts: int = parameter(
+        "parts of a lattice voxel along each axis in which the field is worked out", at_least=1, at_most=5
+    )
     water: Water = parameter("the tissue's water at this field")
     agent: ContrastAgent = given("contrast_agent")
 
@@ -58,8 +61,8 @@ class Scanner(Readout):
         """The sequence by BIDS' keys; what differs by channel is a list."""
 
     @abstractmethod
-    def signal(self, pools: Pools, turn: Singles, slope: Singles, frame: Frame) -> Signal:
-        """(channel, z, y, x) on the lattice of one patch, over that of water at rest; turn, slope: see `turning`."""
+    def signal(self, pools: Pools, turn: Singles, frame: Frame) -> Signal:
+        """(channel, z, y, x) on the lattice of one patch, over that of water at rest; turn: see `turning`."""
 
     @abstractmethod
     def fitted(self, magnitude: Floats, noise: float) -> Floats:
@@ -101,9 +104,9 @@ class Scanner(Readout):
         share, chi = shares(frame), susceptibility(frame, metal, self.agent, self.water, self.field_T)
         blurred, means = [], []
         for planes in frame.lattice.planes:
-            turn, slope = turning(chi[planes], self.field_T)
+            turn = turning(chi[planes], self.field_T, self.field_parts)
             pools = pools_of(share[:, planes], metal.part(planes), self.agent, self.water, self.field_T, self.refocused_s)
-            signal = grid.imaged(self.signal(pools, turn, slope, frame))
+            signal = grid.imaged(self.signal(pools, turn, frame))
             blurred.append(cropped(signal, grid.factors))
             means.append(np.abs(block_mean(signal, grid.factors)))
         whole = np.concatenate(blurred, axis=-3)

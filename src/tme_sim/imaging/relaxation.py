@@ -146,18 +146,18 @@ def pools_of(
 def vesicle_rate(susceptibility: Floats, water: Water, field_T: float, refocused_s: float | None = None) -> Floats:
     """R2* or R2 of water in a cell whose vesicles, of volume share f and radius r, give it this mean susceptibility.
 
-    f δω = γ B0 χ/3 whatever the vesicles are. Motional averaging is 16/45 f τ δω² with τ = r²/D; gradient echoes see no more than
-    static dephasing 2π/(3√3) f δω (Yablonskiy & Haacke 1994, doi:10.1002/mrm.1910320610), spin echoes no more than partial
-    refocusing 1.8 f x^(1/3) (1.52 + f x)^(5/3)/τ with x = √(4/5) δω·refocused_s (Gillis 2002, doi:10.1002/mrm.10059).
+    f δω = γ B0 χ/3 whatever the vesicles are. Motional averaging is 16/45 f τ δω² with τ = r²/D, at most static dephasing
+    2π/(3√3) f δω (Yablonskiy & Haacke 1994, doi:10.1002/mrm.1910320610); spin echoes see no more than partial refocusing leaves,
+    1.8 f x^(1/3) (1.52 + f x)^(5/3)/τ with x = √(4/5) δω·refocused_s (Gillis 2002, doi:10.1002/mrm.10059).
     The field around the cell is not in it: that is the lattice's.
     """
     f, tau = water.vesicle_share, water.vesicle_radius_um**2 / max(water.diffusivity_um2_per_s, 1e-9)
     spread = GYROMAGNETIC_PER_S_T * field_T * np.abs(susceptibility) / 3 / f
-    averaged = 16 / 45 * f * tau * spread**2
+    still = np.minimum(16 / 45 * f * tau * spread**2, STATIC_DEPHASING * f * spread)
     if refocused_s is None:
-        return np.minimum(averaged, STATIC_DEPHASING * f * spread)
+        return np.asarray(still)
     x = sqrt(4 / 5) * spread * refocused_s
-    return np.minimum(averaged, 1.8 * f * np.cbrt(x) * (1.52 + f * x) ** (5 / 3) / tau)
+    return np.minimum(still, 1.8 * f * np.cbrt(x) * (1.52 + f * x) ** (5 / 3) / tau)
 
 
 def magnetisation(pools: Pools, water: Water, steady: Callable[[Floats], Floats]) -> Floats:

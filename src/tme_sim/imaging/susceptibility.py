@@ -58,11 +58,14 @@ def _dipole_spectrum(half: tuple[int, int, int]) -> Singles:
     return np.asarray(fft.dctn(field, type=1), np.float32)
 
 
-def turning(chi: Floats, field_T: float) -> tuple[Singles, Singles]:
-    """Angular frequency of water (z, y, x), and its change across each voxel (3, z, y, x).
+def turning(chi: Floats, field_T: float, parts: int = 1) -> Singles:
+    """(parts z, parts y, parts x) angular frequency of water, of voxels that are divided into parts³ for it.
 
-    The block lies in tissue of its own mean susceptibility: cut out, its faces would dephase it as much as what is in it.
+    Around an object of one voxel the field changes within the next: what it dephases is −18 to +29 % off with one part, and
+    within 4 % with three, of what five say. The block lies in tissue of its own mean susceptibility: cut out, its faces would
+    dephase it as much as what is in it.
     """
-    turn = field_shift(chi - chi.mean()) * np.float32(GYROMAGNETIC_PER_S_T * field_T)
-    slope = [np.gradient(turn, axis=axis) if turn.shape[axis] > 1 else np.zeros_like(turn) for axis in range(3)]
-    return turn, np.stack(slope).astype(np.float32)
+    fine = chi - chi.mean()
+    for axis in range(3):
+        fine = np.repeat(fine, parts, axis)
+    return field_shift(fine) * np.float32(GYROMAGNETIC_PER_S_T * field_T)
