@@ -12,7 +12,7 @@ from tme_sim.files.image import Image, Quantity
 
 ACQUISITION: dict[str, dict[str, Any]] = {
     "PET": {
-        "TracerRadionuclide": "89Zr",
+        "TracerRadionuclide": "Zr89",
         "InjectedRadioactivity": 5.0,
         "InjectedRadioactivityUnits": "MBq",
         "FrameDuration": [600.0],

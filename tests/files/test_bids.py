@@ -32,7 +32,9 @@ def all_of(image: Make) -> list[tuple[str, Image]]:
         ("mri_t1", image("VFA", channels=2)),
         ("mri_t1", image("T1w")),
         ("mri_spin_echo", image("T2w")),
-        *((name.lower(), image(name, channels=2)) for name in ("CONF", "2PE", "SPIM", "FLUO", "BF")),
+        ("mri_t1", image("dR1map")),
+        ("lightsheet", image("micr", channels=2, acquisition={"suffix": "SPIM"})),
+        *((name.lower(), image(name, channels=2)) for name in ("CONF", "2PE", "FLUO", "BF")),
         ("reflectance", image("optical", channels=2)),
         ("fmt", image("optical")),
     ]
@@ -71,6 +73,14 @@ def test_a_name_has_its_words_in_the_order_of_bids(image: Make, modality: str, e
     place = place_of(image(modality), "a", "x")
     assert place.path(".nii.gz").as_posix() == expected
     assert place.derived == (modality == "optical")
+
+
+def test_a_microscope_is_named_by_its_setting_and_unknown_maps_stand_together(image: Make) -> None:
+    assert place_of(image("micr", acquisition={"suffix": "2PE"}), "a", "x").path("").name.endswith("_2PE")
+    assert place_of(image("micr"), "a", "x").suffix == "FLUO"
+    places = [place_of(image(f"{name}map"), "a", "x") for name in ("Fe", "dR2star", "R1")]
+    assert [(place.datatype, place.suffix) for place in places] == [("maps", "Femap"), ("maps", "dR2starmap"), ("anat", "R1map")]
+    assert all(place.derived for place in places)
 
 
 def test_what_looks_measured_is_raw_and_the_truth_behind_it_derived(image: Make, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from tme_sim.files import dicom
 from tme_sim.state.errors import InputError
 
 VOXEL_UM, ORIGIN_UM = (500.0, 400.0, 300.0), (1000.0, -2000.0, 3000.0)
-FACTS = {"radionuclide": "89Zr", "half_life_s": 282240.0, "positron_fraction": 0.227, "injected_Bq": 5e6, "body_mass_g": 25.0}
+FACTS = {"radionuclide": "Zr89", "half_life_s": 282240.0, "positron_fraction": 0.227, "injected_Bq": 5e6, "body_mass_g": 25.0}
 
 
 def activity() -> NDArray[Any]:
@@ -91,7 +91,7 @@ def test_the_same_series_is_the_same_bytes_and_another_time_another_series(tmp_p
     assert len({plane.SOPInstanceUID for plane in first}) == len(first)
 
 
-@pytest.mark.parametrize("facts", [FACTS, {}, {"radionuclide": "11C"}])
+@pytest.mark.parametrize("facts", [FACTS, {}, {"radionuclide": "C11"}])
 def test_dciodvfy_finds_no_error(facts: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("pydicom", reason="the extra dicom is not installed")
     validator = which("dciodvfy")

@@ -54,13 +54,22 @@ def test_the_same_image_is_the_same_bytes_and_replaces_the_one_before(name: str,
 
 
 @pytest.mark.parametrize("name", WRITERS)
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+@pytest.mark.parametrize("bad", [-np.inf, 1e39])
 def test_what_float32_cannot_hold_is_not_written(name: str, bad: float, tmp_path: Path) -> None:
     data = DATA.copy()
     data[1, 2, 3] = bad
-    with pytest.raises(ValueError, match="not finite, or too large"):
+    with pytest.raises(ValueError, match="infinite, or too large"):
         WRITERS[name](tmp_path / name, data, VOXEL_UM)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_where_an_instrument_gives_no_number_there_is_0(name: str, tmp_path: Path) -> None:
+    data = DATA.copy()
+    data[1, 2, 3] = np.nan
+    found = read_volume(WRITERS[name](tmp_path / name, data, VOXEL_UM)).data
+    assert found[1, 2, 3] == 0
+    assert np.array_equal(found, np.nan_to_num(data).astype(np.float32))
 
 
 def test_nifti_points_right_anterior_superior_from_the_centre_of_the_first_voxel(tmp_path: Path) -> None:

@@ -45,13 +45,17 @@ class Place:
 
 
 def place_of(image: Image, subject: str, label: str) -> Place:
-    """Where an image of a subject goes; label: what tells it from other images of its modality and time."""
-    datatype = DATATYPES.get(image.modality, word(image.modality))
+    """Where an image of a subject goes; label: what tells it from other images of its modality and time.
+
+    Of the modality `micr` the setting `suffix` names the microscope as BIDS does, such as CONF.
+    """
+    modality = image.acquisition.get("suffix", "FLUO") if image.modality == "micr" else image.modality
+    datatype = DATATYPES.get(modality) or ("maps" if modality.endswith("map") else word(modality))
     entities = {"sub": subject, "ses": session(image.time_s), "rec" if datatype == "pet" else "acq": word(label)}
     if datatype == "micr":
         entities["sample"] = "tumor"
-    raw = datatype in KNOWN and image.modality not in MAPS
-    return Place(datatype, "pet" if datatype == "pet" else word(image.modality), entities, not raw)
+    raw = datatype in KNOWN and modality not in MAPS
+    return Place(datatype, "pet" if datatype == "pet" else word(modality), entities, not raw)
 
 
 def session(time_s: float) -> str:

@@ -26,13 +26,13 @@ EXPLICIT_LITTLE_ENDIAN = "1.2.840.10008.1.2.1"
 INJECTED_AT = datetime(1900, 1, 1, tzinfo=UTC)
 MM_PER_UM = 1e-3
 RADIONUCLIDES = {
-    "18F": ("77004003", "^18^Fluorine"),
-    "64Cu": ("3932008", "^64^Copper"),
-    "68Ga": ("35337001", "^68^Gallium"),
-    "89Zr": ("63360001", "^89^Zirconium"),
-    "124I": ("40937006", "^124^Iodine"),
+    "F18": ("77004003", "^18^Fluorine"),
+    "Cu64": ("3932008", "^64^Copper"),
+    "Ga68": ("35337001", "^68^Gallium"),
+    "Zr89": ("63360001", "^89^Zirconium"),
+    "I124": ("40937006", "^124^Iodine"),
 }
-"""Isotope → its SNOMED CT code and meaning, PS3.16 context group 4020."""
+"""Isotope, as BIDS writes it → its SNOMED CT code and meaning, PS3.16 context group 4020."""
 
 
 def write_dicom_pet(

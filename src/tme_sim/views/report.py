@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from string import Template
 
 from tme_sim.analysis.profiles import amounts
 from tme_sim.files.literature import Published
@@ -17,10 +15,8 @@ from tme_sim.state.variables import ROUTES
 from tme_sim.views import appendix, html, story
 from tme_sim.views.figures import Figure, figures, inline
 from tme_sim.views.graphics import preflight
-from tme_sim.views.palette import ON_DARK, all_colors, color_of
+from tme_sim.views.palette import all_colors, color_of
 from tme_sim.views.words import Html, join, name, number, tag
-
-TEMPLATE = Path(__file__).with_name("report_template.html")
 
 # key of the summary, factor, unit, what it is
 TILES = (
@@ -73,9 +69,7 @@ def write_report(
         appendix.words(),
     ]
     body = join(_header(run), tag("main", *sections), tag("footer", "Written by tme-sim ", run.info["versions"]["tme_sim"], "."))
-    page = Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
-        title=join(f"{run.info['name']}: {story.title(run)}"), colors=_colors(), body=body
-    )
+    page = html.page(f"{run.info['name']}: {story.title(run)}", body)
     RunStore(run.folder).write_text("report.html", page)
     return run.folder / "report.html"
 
@@ -132,10 +126,9 @@ def _scene(run: RunFolder, missing: str | None) -> Html:
         screenshot(run, path)
     except InputError as why:
         return html.note(f"No 3D picture: {why}.")
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
     text = "Blood vessels, a sample of the particles outside cells coloured by their route of entry, and macrophages, at the end."
-    image = tag("img", src=f"data:image/jpeg;base64,{data}", alt=text, width=1600, height=1200).removesuffix("</img>")
-    return tag("figure", Html(image), tag("figcaption", text), class_="scene")
+    image = html.picture(path.read_bytes(), "jpeg", text, 1600, 1200)
+    return tag("figure", image, tag("figcaption", text), class_="scene")
 
 
 def _where(run: RunFolder) -> Html | None:
@@ -180,16 +173,3 @@ def _figures(drawn: Iterable[Figure], missing: Iterable[str]) -> Html:
         parts.append(tag("figure", heading, Html(inline(figure, swap)), caption))
     notes = [html.note(f"Left out, because it was not recorded: {why}.") for why in missing]
     return tag("section", tag("h2", "Over time, over distance, from cell to cell"), *notes, tag("div", *parts, class_="figures"))
-
-
-def _colors() -> str:
-    """The palette as CSS variables, and what changes on a dark screen; paper stays light."""
-
-    def block(colors: Mapping[str, str], extra: str) -> str:
-        return "".join(f"{html.variable(key)[4:-1]}:{value};" for key, value in colors.items()) + extra
-
-    light = block({color: color for color in all_colors()}, "--card:#f4f6f8;--link:#0b5c9e;--warn:#e0a100;--on-warn:#1d2731")
-    dark = block(ON_DARK, "--card:#1f262e;--link:#7cc0f5;--warn:#d9a520;--on-warn:#171c22")
-    return (
-        f":root{{color-scheme:light;{light}}}\n@media screen and (prefers-color-scheme:dark){{:root{{color-scheme:dark;{dark}}}}}"
-    )

@@ -97,7 +97,7 @@ def unit_of(unit: str) -> str:
     """A unit in print: µm²/(mmHg s), per s."""
     if unit in _UNITS:
         return _UNITS[unit]
-    return unit.replace("um", "µm").replace("^2", "²").replace("^3", "³")
+    return unit.replace("um", "µm").replace("ug", "µg").replace("^2", "²").replace("^3", "³")
 
 
 def span(seconds: float) -> str:
