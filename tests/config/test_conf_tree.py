@@ -135,6 +135,8 @@ def test_every_choice_composes_validates_and_builds(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = [f"{group}={name}"]
+    if name.startswith("mri_"):
+        words.append("nanoparticle=ferumoxytol")
     if group == "processes":
         default = list(load(request([])).config.processes)
         words = [f"processes={','.join([*default, *NEEDS.get(name, []), *([] if name in default else [name])])}"]
