@@ -20,11 +20,14 @@ def counted(expected: Floats, random: np.random.Generator, *, sigma_voxels: floa
     """(z, y, x) counts with this expectation: Poisson's, whose difference to the mean goes through the reconstruction's kernel.
 
     The Gaussian kernel, sigma_voxels wide, correlates the noise of neighbours and leaves a region's sum with the variance that
-    its counts give; the mean is not blurred again. excess: variance over Poisson's of such a sum, which reconstruction from
-    projections adds. With a kernel values may fall below 0, as in linear reconstructions, and means stay true.
+    its counts give; the mean is not blurred again. excess: variance over Poisson's of such a sum; reconstruction adds it, by the
+    counts of other voxels on the same rays, and it is Gaussian. Values may fall below 0, as in linear reconstructions, and means
+    stay true.
     """
     mean = np.maximum(expected, 0.0)
-    noise = excess * random.poisson(mean / excess) - mean
+    noise: Floats = random.poisson(mean).astype(np.float64) - mean
+    if excess > 1:
+        noise += np.sqrt((excess - 1) * mean) * random.standard_normal(mean.shape)
     if sigma_voxels > 0:
         noise = ndimage.gaussian_filter(noise, sigma_voxels, mode="wrap")
     return np.asarray(mean + noise)

@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import pi
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.files.image import Image
-from tme_sim.files.volumes import read_volume
 from tme_sim.imaging.base import Readout, generator
 from tme_sim.imaging.blur import FWHM_PER_SIGMA, block_mean, blur, margin_um
-from tme_sim.imaging.embed import BLOOD, CLOSURE, Embedded, embed, represented_um3, whole_tumor
+from tme_sim.imaging.embed import CLOSURE, Embedded
 from tme_sim.imaging.frame import Frame
 from tme_sim.imaging.isotopes import Isotope, PositronRange, positron_emitter
 from tme_sim.imaging.labels import pools
 from tme_sim.imaging.noise import counted, decays
-from tme_sim.imaging.phantom import Phantom, human_chest, label_map, mouse
-from tme_sim.imaging.solids import Sampled, Solid
+from tme_sim.imaging.surroundings import UM3_PER_ML, Surroundings
 from tme_sim.imaging.uptake import Uptake, read_off
 from tme_sim.state.errors import InputError
 from tme_sim.state.label import Label
 from tme_sim.state.parameters import given, parameter
-
-UM3_PER_ML = 1e12
-LARGEST_MOUSE_G = 100.0
-"""Body mass above which the mouse's phantom is refused, and below which the human one is."""
 
 
 @dataclass(kw_only=True)
@@ -64,11 +57,7 @@ class Pet(Readout):
     density_g_per_mL: float = given("tissue.density_g_per_mL")
 
     def __post_init__(self) -> None:
-        if self.phantom == "none":
-            told = "an instrument of millimetres sees nothing true of a bare lattice; choose mouse, human_chest or label_map"
-            raise InputError("phantom", "none", told)
-        if (self.phantom == "label_map") != (self.label_map is not None):
-            raise InputError("label_map", self.label_map, "goes with phantom=label_map, and phantom=label_map needs it")
+        _ = self.surroundings
         if abs(self.factor * self.grid_um / self.voxel_um - 1) > 1e-9:
             raise InputError(
                 "voxel", f"{self.voxel_um / 1e3:g} mm", f"must be a multiple of the grid's {self.grid_um / 1e3:g} mm"
@@ -78,6 +67,17 @@ class Pet(Readout):
         positron_emitter(self.label.name)
         if self.label.activity_Bq == 0:
             raise InputError("nanoparticle.label.activity", "0 Bq", "must be above 0 for PET to see the label")
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """The body around the tumour."""
+        return Surroundings(
+            kind=self.phantom,
+            density_g_per_mL=self.density_g_per_mL,
+            label_map=self.label_map,
+            label_names=self.label_names,
+            closure=self.closure,
+        )
 
     @property
     def factor(self) -> int:
@@ -95,8 +95,8 @@ class Pet(Readout):
         return () if self.fwhm_contains_range else self.isotope.ranges
 
     def acquire(self, frame: Frame) -> list[Image]:
-        body = self._body(frame)
-        embedded = self._embedded(frame, body)
+        body = self.surroundings.body(frame, self.grid_um, margin_um(self.fwhm_um, self.ranges), self.factor)
+        embedded = self.surroundings.filled(frame, body, pools(frame))
         assert self.label.half_life_s is not None
         decayed = self.label.activity_Bq * 2 ** (-frame.time_s / self.label.half_life_s)
         activity = embedded.density * np.float32(decayed * UM3_PER_ML)
@@ -131,54 +131,6 @@ class Pet(Readout):
             acquisition=self._acquisition(frame, embedded),
         )
         return [image]
-
-    def _growth(self, frame: Frame) -> float:
-        """The tumour's volume now over that which the lattice's copies stand for."""
-        represented = float(represented_um3(frame.lattice, frame.fields["inside"]).sum())
-        growth = frame.tumor_mass_g / self.density_g_per_mL * UM3_PER_ML / represented
-        return 1.0 if abs(growth - 1) < 1e-9 else growth
-
-    def _body(self, frame: Frame) -> Phantom:
-        margin = margin_um(self.fwhm_um, self.ranges)
-        if self.phantom == "label_map":
-            assert self.label_map is not None
-            volume = read_volume(self.label_map, field="label_map")
-            names = {number: name for name, number in self.label_names.items()}
-            return label_map(volume.data, volume.voxel_um, names, grid_um=self.grid_um, margin_um=margin, factor=self.factor)
-        is_mouse = frame.body.mass_g <= LARGEST_MOUSE_G
-        if is_mouse != (self.phantom == "mouse"):
-            fitting = "mouse" if is_mouse else "human_chest"
-            raise InputError("phantom", self.phantom, f"the run's body weighs {frame.body.mass_g:g} g; {fitting} fits it")
-        build = mouse if is_mouse else human_chest
-        return build(self.grid_um, self._tumor(frame), frame.body, margin_um=margin, factor=self.factor)
-
-    def _tumor(self, frame: Frame) -> Solid | Sampled:
-        """The lattice itself where the tumour is no larger, else a sphere."""
-        lattice, growth = frame.lattice, self._growth(frame)
-        if int(lattice.copies.sum()) == 1 and growth == 1:
-            return Sampled((0.0, 0.0, 0.0), frame.fields["inside"], (lattice.voxel_um,) * 3)
-        volume = growth * float(represented_um3(lattice, frame.fields["inside"]).sum())
-        radius = (3 * volume / (4 * pi)) ** (1 / 3)
-        return Solid((0.0, 0.0, 0.0), (radius,) * 3)
-
-    def _embedded(self, frame: Frame, body: Phantom) -> Embedded:
-        """Labels on the phantom. Blood keeps its concentration where a tumour grows, and is taken from the body's blood."""
-        growth, held = self._growth(frame), pools(frame)
-        amount = held.on_lattice + (growth - 1) * held.shared
-        organs = held.by_organ()
-        if BLOOD in organs:
-            organs[BLOOD] -= growth * whole_tumor(frame.lattice, held.shared)
-        return embed(
-            body,
-            frame.lattice,
-            amount,
-            np.asarray(frame.fields["inside"], np.float64),
-            organs,
-            generator(frame, "embed"),
-            tumor_amount=whole_tumor(frame.lattice, amount),
-            growth=growth,
-            tolerance=self.closure,
-        )
 
     def _counts_per_activity(self) -> float:
         """Trues of a voxel per Bq/mL in it."""
