@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.ndimage import distance_transform_edt, zoom
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from tme_sim.imaging.frame import Frame
 from tme_sim.numerics.random import Key, normals, stream_key, uniforms
@@ -252,10 +252,10 @@ def _pieces(ends: Floats) -> tuple[Floats, NDArray[np.int64]]:
 
 
 def _from_fraction(lumen: Floats, box: Box, reach_um: float) -> NDArray[np.float32]:
-    """Lumen where the interpolated fraction is among the highest, as much of it as the fractions add up to."""
+    """Lumen where the smoothed fraction is among the highest, as much of it as the fractions add up to."""
     if not lumen.any():
         return np.full(box.shape, reach_um, np.float32)
-    smooth = zoom(lumen, box.parts_of_voxel, order=1, mode="nearest", grid_mode=True)
+    smooth = gaussian_filter(box.on_points(lumen), [n / 2 for n in box.parts_of_voxel], mode="nearest")
     inside = smooth > np.quantile(smooth, 1 - lumen.mean())
     distance = distance_transform_edt(~inside, sampling=box.step_um) - distance_transform_edt(inside, sampling=box.step_um)
     return np.asarray(np.minimum(distance, reach_um), np.float32)

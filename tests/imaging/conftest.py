@@ -1,0 +1,55 @@
+"""A piece of tissue by hand, for microscopes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tme_sim.imaging.frame import COMPARTMENTS, Frame
+from tme_sim.state.body import Body
+from tme_sim.state.lattice import Lattice
+
+LATTICE = Lattice((2, 4, 4), 15.0)
+
+
+def tissue(number: float = 20.0, **changes: Any) -> Frame:
+    """A tube along x through the middle, cells on every second site, carriers everywhere."""
+    zero = np.zeros((2, *LATTICE.voxels))
+    lumen = np.zeros(LATTICE.voxels)
+    lumen[1, 1:3] = 0.06
+    carriers = {name: zero.copy() for name in COMPARTMENTS}
+    carriers["extracellular"][0], carriers["blood"][0], carriers["endothelium"][1] = number, number * (lumen > 0), lumen > 0
+    sites = {"tumor_cells": np.arange(0, 32, 4), "macrophages": np.arange(2, 32, 4)}
+    held = {kind: np.full((8, 2), number / 2) for kind in sites}
+    for kind, site in sites.items():
+        carriers[kind] += held[kind][0, 0] * (np.bincount(site, minlength=32) > 0).reshape(LATTICE.sites)
+    tube = {"z0_um": 16.0, "y0_um": 30.0, "x0_um": -20.0, "z1_um": 16.0, "y1_um": 30.0, "x1_um": 80.0, "radius_um": 4.0}
+    made = Frame(
+        time_s=3600.0,
+        seed=7,
+        lattice=LATTICE,
+        carriers=carriers,
+        held=held,
+        agents={kind: pd.DataFrame({"id": np.arange(8), "site": site}) for kind, site in sites.items()},
+        fields={"lumen_fraction": lumen, "cell_fraction": np.full(LATTICE.voxels, 0.3)},
+        organs={},
+        tumor_carriers=np.ones(2),
+        label_on={},
+        label_free={},
+        body=Body(1e12, 25.0, {}, blood_volume_um3=1.7e12),
+        tumor_mass_g=0.5,
+        injected=1e10,
+        vessels=pd.DataFrame({name: [value] for name, value in tube.items()}),
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture(scope="session", name="make_frame")
+def _make_frame() -> Callable[..., Frame]:
+    """`make_frame(20.0, seed=8, …)`: 20 carriers in each voxel and cell, and what else a frame may have."""
+    return tissue
