@@ -38,18 +38,16 @@ def measures(run):
     for name, level in (("unreleased", unreleased), ("released", released)):
         found |= {f"{name}_cmax": level.max(), f"{name}_tmax": hours[level.argmax()]}
     found["released_share"] = area["released"] / (area["unreleased"] + area["released"])
-    at = {hour: int(np.argmin(np.abs(hours - hour))) for hour in (*CHECKED_H, 340)}
-    found |= {f"entrapped_{hour}": entrapped[at[hour]] for hour in CHECKED_H}
-    found["carrier_half_life"] = half_life(hours, carriers, at[6], at[340])
-    found["release_half_life"] = half_life(hours, entrapped, at[6], at[168])
+    found |= {f"entrapped_{hour}": np.interp(hour, hours, entrapped) for hour in CHECKED_H}
+    found["carrier_half_life"] = half_life(hours, carriers, 6, 340)
+    found["release_half_life"] = half_life(hours, entrapped, 6, 168)
     return {name: float(value) for name, value in found.items()}
 
 
 def half_life(hours, level, first, last):
-    """Hours in which a level halves between two recorded times; not a number where it is gone."""
-    if level[last] <= 0:
-        return np.nan
-    return np.log(2) * (hours[last] - hours[first]) / np.log(level[first] / level[last])
+    """Hours in which a level halves between two times; not a number where it is gone."""
+    high, low = np.interp([first, last], hours, level)
+    return np.log(2) * (last - first) / np.log(high / low) if low > 0 else np.nan
 
 
 def course(run):
@@ -85,9 +83,8 @@ def course(run):
 
 def number(run, section, key):
     """A recorded quantity in g, L or g/mol."""
-    value = run.config[section].get(key) or run.config[section]["transport"][key]
-    amount, unit = str(value).split()
-    return float(amount) * {"g": 1.0, "mg": 1e-3, "L": 1.0, "mL": 1e-3, "g/mol": 1.0}[unit]
+    amount, unit = str(run.config[section][key]).split()
+    return float(amount) * {"g": 1.0, "um^3": 1e-15, "g/mol": 1.0}[unit]
 
 
 def courses(arms):
