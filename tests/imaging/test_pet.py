@@ -9,6 +9,7 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
+import yaml
 
 from tme_sim.files.image import Image
 from tme_sim.imaging.frame import COMPARTMENTS, Frame
@@ -22,6 +23,7 @@ from tme_sim.state.label import Detachment, Label
 from tme_sim.state.lattice import Lattice, Patch
 
 HOUR_S = 3600.0
+CARDS = Path(__file__).parents[2] / "conf" / "nanoparticle"
 VOXEL_ML = 1.6**3 * 1e-3
 LATTICE = Lattice((10, 10, 10), 60.0, 1, (Patch("tumor", 0, 10, 2000),))
 DENSITY = 1.05
@@ -163,6 +165,15 @@ def test_detached_label_is_where_its_fate_took_it() -> None:
     assert value(seen, "bone", "true_activity") > value(seen, "body", "true_activity")
 
 
+def test_a_tumor_of_one_lattice_is_seen_for_what_it_is_not() -> None:
+    small = replace(LATTICE, patches=(Patch("tumor", 0, 10, 1),))
+    (taken,) = scanner().acquire(frame(lattice=small, tumor_mass_g=TUMOR_G / 2000))
+    assert value(taken, "tumor", "true_percent_id_per_g") > 5 * value(taken, "body", "true_percent_id_per_g")
+    assert value(taken, "tumor", "recovery") < 0.2
+    assert {q.flag for q in taken.quantities if (q.region, q.quantity) == ("tumor", "activity")} == {PARTIAL}
+    assert taken.acquisition["EffectiveLatticesInTumor"] == pytest.approx(1)
+
+
 def test_few_counts_are_flagged() -> None:
     (dim,) = scanner(scan_s=0.01).acquire(frame())
     assert {q.flag for q in dim.quantities if (q.region, q.quantity) == ("brain", "suv_mean")} <= {FEW, f"{PARTIAL}, {FEW}"}
@@ -218,6 +229,14 @@ def test_a_phantom_of_another_body_is_refused() -> None:
         scanner(phantom="human_chest").acquire(frame())
     with pytest.raises(InputError, match="phantom mouse: the run's body weighs 70000 g; human_chest fits it"):
         scanner().acquire(frame(body=replace(BODY, mass_g=70e3)))
+
+
+@pytest.mark.parametrize("card", sorted(CARDS.glob("*.yaml")), ids=lambda card: card.stem)
+def test_isotopes_of_the_cards_are_known_and_decay_as_the_table_says(card: Path) -> None:
+    label = yaml.safe_load(card.read_text("utf-8")).get("label") or {}
+    if label.get("half_life"):
+        number, unit = label["half_life"].split()
+        assert float(number) * {"h": HOUR_S, "min": 60}[unit] == pytest.approx(ISOTOPES[label["name"]].half_life_s, rel=5e-3)
 
 
 def test_isotopes_are_those_of_the_table() -> None:
