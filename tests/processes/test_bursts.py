@@ -128,10 +128,10 @@ def test_the_expected_entry_is_what_comes_in_over_time(make_state, advance):
     """N sites open for the share f: particles over many openings, within 4 standard errors of the open time."""
     process, static = bursts(sites_per_um2=0.05), gaps()
     state = prepared(make_state((4, 4, 4), walls=(np.arange(64), np.full(64, 1000.0)), plasma=1e15), static, process)
-    expected = process.entry_um3_per_s(state) * 1e3 * 100 * 600.0
-    advance(state, {"bursts": process, "gaps": static}, 600.0, 100)
+    expected = process.entry_um3_per_s(state) * 1e3 * 500 * 60.0
+    advance(state, {"bursts": process, "gaps": static}, 60.0, 500)
     entered = state.populations["gaps"]["entered"].sum()
-    independent = len(state.populations["gaps"]) * 100 * 600.0 * (RATE + 1 / TIME_S) / 2
+    independent = len(state.populations["gaps"]) * 500 * 60.0 * (RATE + 1 / TIME_S) / 2
     assert entered == pytest.approx(expected, rel=4 * np.sqrt((1 - SHARE) / SHARE / independent) + 0.02)
     assert audit(state) < 1e-12
 

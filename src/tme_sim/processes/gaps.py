@@ -55,6 +55,10 @@ class Gaps(Process):
     (1 − e^(−Pe)), Pe = W J_v/G, J_v = Q (p_0 − p), with the Q and the p_0 (where nothing leaks) that its flow has. The gaps
     seeded here are always open; `bursts` adds those that open and shut. With `macrophages` in the run those near a gap make it
     count for more, for particles both ways; the fluid that leaks stays as it is.
+
+    In a step the share k dt of what is in a voxel goes back (k its gaps' exchange over its accessible volume), and not
+    1 − e^(−k dt): transport refills the voxel as fast as its gaps empty it. Where k dt > 1 both ways are held to one filling of
+    the voxel, so that blood and tissue come to the same balance for any step.
     """
 
     pore_radius_um: float = parameter("radius of a gap, the median where they differ", above=0, at_most=5)
@@ -102,8 +106,10 @@ class Gaps(Process):
         carriers = state.fields["nanoparticle"].reshape(len(ROUTES), len(FORMS), -1)
         perfused = state.vessels["perfused"]
         clears, return_per_s = self._rates(state, static)
-        return_per_s = return_per_s * perfused[static.wall_of_place]
-        back = share(carriers[:, :, static.places], -np.expm1(-return_per_s * dt_s), streams.key("return"))
+        exchanged = return_per_s * perfused[static.wall_of_place] * dt_s
+        share_back = np.minimum(exchanged, 1.0)
+        held_to = np.divide(share_back, exchanged, out=np.ones_like(exchanged), where=exchanged > 0)
+        back = share(carriers[:, :, static.places], share_back, streams.key("return"))
         carriers[:, :, static.places] -= back
         return_to_plasma(plasma, state.ledger, state.lattice, static.places, back)
         entered = draw_from_plasma(
@@ -112,7 +118,7 @@ class Gaps(Process):
             state.ledger,
             state.lattice,
             gaps["voxel"],
-            clears * perfused[static.wall_of_gap],
+            clears * perfused[static.wall_of_gap] * held_to[static.place_of_gap],
             ROUTE,
             dt_s,
             streams.key("enter"),
