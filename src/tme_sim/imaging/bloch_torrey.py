@@ -24,7 +24,10 @@ STEPS = 5
 
 @dataclass(kw_only=True)
 class SpinEcho(Scanner):
-    """A train of spin echoes after a pulse of 90°, refocused midway between them (CPMG)."""
+    """A train of spin echoes after a pulse of 90°, refocused midway between them (CPMG): R2, and the metal by its change.
+
+    Each spin has e^(−∫R2 dt + i∫±γΔB dt) along its walk with the diffusivity of water, weighted by 1 − e^(−(TR − train) R1).
+    """
 
     repetition_s: float = parameter("time between pulses of 90 degrees", above=0, at_most=60)
     echo_spacing_s: float = parameter("from the pulse to the first echo, and between echoes", above=0, at_most=1)

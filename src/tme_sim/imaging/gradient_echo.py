@@ -1,4 +1,4 @@
-"""Spoiled gradient echoes: several echoes for R2*, several flip angles for R1. Water stands still between pulse and echo."""
+"""Spoiled gradient echoes, sin α (1 − E1)/(1 − E1 cos α) Σ p e^(−TE R2*) ⟨e^(iγΔB TE)⟩ over pools of water that stands still."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ from tme_sim.state.parameters import parameter
 
 @dataclass(kw_only=True)
 class MultiEcho(Scanner):
-    """Several gradient echoes after each pulse. What is slower than R2* of a voxel's pools emerges from the lattice's field."""
+    """Several echoes after each pulse: R2*, its change by the agent, and the metal that it tells.
+
+    R2* of a pool is its own + r2* c, and in cells what vesicles do (`relaxation`). ΔB is the dipole field of all that is magnetic
+    on the lattice (`susceptibility`); signals are added up before the magnitude is taken, so the R2* of clusters emerges.
+    """
 
     repetition_s: float = parameter("time between pulses", above=0, at_most=60)
     flip_angle_deg: float = parameter("flip angle", above=0, at_most=90)
@@ -70,7 +74,11 @@ class MultiEcho(Scanner):
 
 @dataclass(kw_only=True)
 class FlipAngles(Scanner):
-    """The same echo at several flip angles: R1 by the line through S/sin α against S/tan α; the widest angle weights by T1."""
+    """The same echo at several flip angles: R1 by the line S/sin α = E1 S/tan α + M0 (1 − E1), and the metal by its change.
+
+    R1 of a pool is its own + r1 c, with the share of r1 that cells leave; water is exchanged between pools fast, slowly
+    or at a rate (Bloch–McConnell). The widest angle is the T1-weighted image.
+    """
 
     repetition_s: float = parameter("time between pulses", above=0, at_most=60)
     echo_s: float = parameter("from the pulse to the echo", above=0, at_most=1)
