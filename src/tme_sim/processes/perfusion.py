@@ -25,6 +25,9 @@ Ints = NDArray[np.int64]
 
 WRITTEN = ("perfused", "segment_open", "segment_flow_um3_per_s", "segment_velocity_um_per_s", "segment_hematocrit")
 
+STANDS = 1e-12
+"""Share of the largest flow below which a loop that leads nowhere only has the solver's rounding in it, and its blood stands."""
+
 
 @dataclass(frozen=True)
 class Static:
@@ -122,6 +125,7 @@ class Perfusion(Process):
             flow = solve_flow(graph.segments, conductance, len(graph.nodes_um), static.ends, static.end_pressure_mmHg).flow
         except ArithmeticError as failure:
             raise ModelError(f"perfusion: blood flow in {failure}, {when}") from failure
+        flow[np.abs(flow) < STANDS * np.abs(flow).max(initial=0.0)] = 0.0
         velocity = flow / (np.pi * graph.radius_um**2)
         moves = np.abs(velocity) >= max(self.stagnant_below_um_per_s, np.finfo(float).tiny)
         vessels["segment_flow_um3_per_s"][...] = flow
