@@ -21,7 +21,7 @@ Make = Callable[..., Image]
 def run(tmp_path: Path) -> RunFolder:
     store = RunStore.create(tmp_path / "run")
     store.write_json("run.json", {"format": 1, "status": "done", "name": "quick", "seed": 5, "hash": "1a2b3c4d5e6f7a8b"})
-    store.write_text("config.yaml", "body: {mass: 25 g}\n")
+    store.write_text("config.yaml", "body: {mass: 25 g}\nnanoparticle: {label: {half_life: 78.4 h}}\n")
     return RunFolder(store.folder)
 
 
@@ -40,13 +40,18 @@ def test_every_format_holds_the_same_numbers(run: RunFolder, image: Make) -> Non
         volume = read_volume(path)
         assert np.array_equal(volume.data, pet.data.astype(np.float32))
         assert volume.voxel_um == pytest.approx(pet.voxel_um, rel=1e-6)
-    assert len(list(written[3].iterdir())) == len(pet.data)
+    pydicom = pytest.importorskip("pydicom")
+    slices = [pydicom.dcmread(path) for path in sorted(written[3].iterdir())]
+    assert len(slices) == len(pet.data)
+    tracer = slices[0].RadiopharmaceuticalInformationSequence[0]
+    assert (tracer.RadionuclideHalfLife, tracer.RadionuclideTotalDose) == (282240, 5e6)
+    assert slices[0].PatientWeight == 0.025
 
 
 def test_a_person_is_told_from_a_mouse(run: RunFolder, image: Make) -> None:
     write_images(run, {"pet": [image("PET")]})
     assert "mus musculus" in (run.folder / "images/bids/participants.tsv").read_text()
-    run.config["body"]["mass"] = "70000 g"
+    run.config["body"]["mass"] = "70 kg"
     write_images(run, {"pet": [image("PET")]})
     assert "homo sapiens" in (run.folder / "images/bids/participants.tsv").read_text()
 

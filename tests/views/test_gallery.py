@@ -170,7 +170,7 @@ def page(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> str:
     numbers = [Quantity("tumor", "mean", 3.0, "Bq/mL", "partial volume"), Quantity("tumor", "mean_true", 4.5, "Bq/mL")]
     numbers += [Quantity("liver", f"q{number}", 1.0, "1") for number in range(20)]
     images = {"pet_preclinical": [picture_of(quantities=tuple(numbers))], "mri": [picture_of("T1w")]}
-    path = write_gallery(run, images, {"fmt": "nanoparticle.label: has <no> dye"})
+    path = write_gallery(run, images, {"fmt": "has <no> dye", "mri": "x", "confocal": "has <no> dye"})
     assert path == run.folder / "images" / "gallery.html"
     names = sorted(path.name for path in (run.folder / "images/previews").iterdir())
     assert names == ["mri_1h_T1w.png", "petPreclinical_1h_PET.png"]
@@ -192,6 +192,6 @@ def test_the_page_shows_truth_beside_what_was_read_off_and_how_it_was_taken(page
     assert "mean true" not in page
     assert "1 more regions" in page
     assert re.sub(r"\|+", "|", next(row for row in rows if "Odd" in row)) == "|Odd|a 1, 2.5|"
-    assert "fmt cannot see this run: nanoparticle.label: has &lt;no&gt; dye." in page
+    assert "fmt, confocal: has &lt;no&gt; dye." in page
     assert "Nothing here was measured" in page
     assert "<quick>" not in page

@@ -21,7 +21,9 @@ from tme_sim.state.errors import InputError
 
 FORMATS = ("nifti", "ome-zarr", "ome-tiff", "dicom")
 COLUMNS = ("readout", "image", "time_s", "region", "quantity", "value", "unit", "flag")
-BQ = {"Bq": 1.0, "kBq": 1e3, "MBq": 1e6, "GBq": 1e9}
+PER_UNIT = {"Bq": 1.0, "kBq": 1e3, "MBq": 1e6, "GBq": 1e9, "mg": 1e-3, "g": 1.0, "kg": 1e3}
+PER_UNIT |= {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+"""In Bq, g and s: the units of what a recorded configuration and PET's sidecars say."""
 PERSON_G = 2e4
 """A body above this mass is a person's."""
 
@@ -108,18 +110,24 @@ def labels(images: Images) -> Iterator[tuple[str, Image]]:
 
 def about(run: RunFolder) -> dict[str, Any]:
     """What files say of the run."""
-    mass_g = float(str(run.config["body"]["mass"]).removesuffix(" g"))
-    species = "homo sapiens" if mass_g > PERSON_G else "mus musculus"
+    mass_g, label = _amount(run.config["body"]["mass"]), run.config["nanoparticle"].get("label") or {}
     known = {"run": str(run.info["hash"])[:8], "seed": run.info["seed"], "name": run.info["name"]}
-    return known | {"species": species, "body_mass_g": mass_g}
+    known |= {"species": "homo sapiens" if mass_g > PERSON_G else "mus musculus", "body_mass_g": mass_g}
+    return known | ({"half_life_s": _amount(label["half_life"])} if label.get("half_life") else {})
+
+
+def _amount(quantity: str) -> float:
+    """A quantity of a recorded configuration, such as `25 g`, in g or s."""
+    value, unit = quantity.split()
+    return float(value) * PER_UNIT[unit]
 
 
 def _write_dicom(folder: Path, image: Image, about: Mapping[str, Any]) -> Path:
     said = image.acquisition
     facts = {"radionuclide": said.get("TracerRadionuclide"), "tracer": said.get("TracerName", "nanoparticle")}
-    facts |= {key: said.get(key) for key in ("half_life_s", "positron_fraction")} | {"body_mass_g": about["body_mass_g"]}
-    if "InjectedRadioactivity" in said:
-        facts["injected_Bq"] = said["InjectedRadioactivity"] * BQ[said["InjectedRadioactivityUnits"]]
+    facts |= {key: about.get(key) for key in ("half_life_s", "body_mass_g")}
+    facts |= {"positron_fraction": said.get("PositronFraction")}
+    facts |= {"injected_Bq": said["InjectedRadioactivity"] * PER_UNIT[said["InjectedRadioactivityUnits"]]}
     return write_dicom_pet(
         folder,
         image.data,

@@ -19,6 +19,8 @@ from tme_sim.views.words import Html, join, name, number, span, tag, unit_of
 
 TRUE = "_true"
 """Ending of a quantity that says what truly was there."""
+WIDE_PX = 1200
+"""A picture above this width is not put beside another one."""
 OPEN_ROWS = 16
 """Numbers that a table shows before the regions that come after are folded away."""
 
@@ -39,10 +41,10 @@ def write_gallery(run: RunFolder, images: Images, refused: Mapping[str, str] | N
             with whole(path) as part:
                 part.write_bytes(picture)
             figures.append(_figure(image, picture, f"previews/{path.name}"))
-        sections.append(tag("section", tag("h2", _words(readout), id=readout), *figures, *_tables(made), _acquisition(made)))
-    notes = [html.note(f"{_words(readout)} cannot see this run: {why}.") for readout, why in (refused or {}).items()]
+        pictures = tag("div", *figures, **({"class_": "figures"} if len(figures) > 1 else {}))
+        sections.append(tag("section", tag("h2", _words(readout), id=readout), pictures, *_tables(made), _acquisition(made)))
     footer = tag("footer", "Written by tme-sim ", run.info["versions"]["tme_sim"], ".")
-    body = join(_header(run, list(images)), tag("main", *notes, *sections), footer)
+    body = join(_header(run, list(images)), tag("main", *sections, _refusals(refused or {})), footer)
     RunStore(folder).write_text("gallery.html", html.page(f"{run.info['name']}: images", body))
     return folder / "gallery.html"
 
@@ -66,6 +68,15 @@ def _header(run: RunFolder, readouts: Sequence[str]) -> Html:
     return tag("header", *parts, tag("nav", tag("ul", *links), aria_label="Instruments"))
 
 
+def _refusals(refused: Mapping[str, str]) -> Html | None:
+    """Instruments that cannot see this run, those with one reason together."""
+    readouts: dict[str, list[str]] = {}
+    for readout, why in refused.items():
+        readouts.setdefault(why, []).append(_words(readout))
+    notes = [html.note(f"{', '.join(names)}: {why}.") for why, names in readouts.items()]
+    return tag("section", tag("h2", "What cannot see this run"), *notes) if notes else None
+
+
 def _figure(image: Image, picture: bytes, link: str) -> Html:
     width, height = (int.from_bytes(picture[at : at + 4], "big") for at in (16, 20))  # of PNG's first chunk
     text = f"{_words(image.name)} ({image.modality}) at {span(image.time_s)}, above the truth"
@@ -73,7 +84,7 @@ def _figure(image: Image, picture: bytes, link: str) -> Html:
     edges = " × ".join(number(edge) for edge in image.voxel_um)
     caption = f"{text}. {shape} voxels (z, y, x) of {edges} µm. "
     shown = html.picture(picture, "png", text, width, height)
-    style = f"max-width:{round(width * 96 / DPI)}px;margin:0 0 1.6rem"
+    style = f"max-width:{round(width * 96 / DPI)}px" + (";grid-column:1/-1" if width > WIDE_PX else "")
     return tag("figure", shown, tag("figcaption", caption, tag("a", "PNG", href=link)), style=style)
 
 
