@@ -94,19 +94,19 @@ def metal_of(frame: Frame, agent: ContrastAgent) -> Metal:
 
 
 def _payload(frame: Frame, agent: ContrastAgent) -> Floats:
-    """(pool, z, y, x) mM of released metal that travels apart from its particle."""
-    leaves_as = agent.contrast.leaves_as
-    outside, inside = {"reporter": ("reporter", "reporter_in_cells"), "drug": ("drug_mM", "drug_in_cells_amol")}[leaves_as]
-    if outside not in frame.fields:
+    """(pool, z, y, x) mM of released metal that travels apart from its particle, one atom a molecule; none of it in blood."""
+    fields, leaves_as = frame.fields, agent.contrast.leaves_as
+    if {"reporter": "reporter", "drug": "drug_mM"}[leaves_as] not in fields:
         told = f"the metal leaves as {leaves_as}, which this run did not follow"
         raise InputError("nanoparticle.contrast.leaves_as", leaves_as, told)
-    volume = frame.lattice.voxel_um3
     if leaves_as == "reporter":
-        amounts = [frame.fields[name] * (1e18 / AVOGADRO_PER_MOL / volume) for name in (outside, inside)]
+        outside, inside = (fields[name] * (1e18 / AVOGADRO_PER_MOL) for name in ("reporter", "reporter_in_cells"))
     else:
-        space = 1 - frame.fields["lumen_fraction"] - frame.fields["cell_fraction"]
-        amounts = [frame.fields[outside] * space, frame.fields[inside] / volume]
-    return np.stack([np.zeros(frame.lattice.voxels), *amounts])
+        space = 1 - fields["lumen_fraction"] - fields["cell_fraction"]
+        bound, waiting, waiting_inside = (fields.get(f"drug_{name}_amol", 0.0) for name in ("bound", "source", "source_in_cells"))
+        outside = fields["drug_mM"] * space * frame.lattice.voxel_um3 + bound + waiting
+        inside = fields["drug_in_cells_amol"] + waiting_inside
+    return np.stack([np.zeros(frame.lattice.voxels), outside, inside]) / frame.lattice.voxel_um3
 
 
 def shares(frame: Frame) -> Floats:
