@@ -140,7 +140,7 @@ def test_every_choice_composes_validates_and_builds(
     if group == "processes":
         default = list(load(request([])).config.processes)
         words = [f"processes={','.join([*default, *NEEDS.get(name, []), *([] if name in default else [name])])}"]
-    if name == "decays":
+    if name == "decays" or name.startswith("pet_"):
         words.append("nanoparticle.label.activity=1e-6 Bq")
     if name == "interstitial_bolus":
         words.append(f"processes={','.join([*load(request([])).config.processes, 'lymph'])}")
