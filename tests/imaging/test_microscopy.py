@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.signal import fftconvolve
 
@@ -217,6 +218,18 @@ def test_placing_loses_no_carrier_and_puts_each_where_it_can_be(make_frame: Call
             assert own > 0.9 * here.number.sum()
 
 
+def test_what_arrested_phagocytes_hold_is_at_the_wall(frame: Frame) -> None:
+    voxel = int(np.ravel_multi_index((1, 1, 2), frame.lattice.voxels))
+    cells = pd.DataFrame({"voxel": [voxel], "load_loaded": [100.0], "load_released": [0.0]})
+    blood = np.zeros((2, *frame.lattice.voxels))
+    blood[0].flat[voxel] = 100.0
+    seen = replace(frame, agents={**frame.agents, "arrested": cells}, carriers={**frame.carriers, "blood": blood})
+    anatomy = draw(seen, choose_box(frame.lattice, None, (30, 60, 60), (12, 24, 24)), 2000.0)
+    there = [here for here in place(seen, anatomy) if here.compartment == "blood" and here.number.sum() > 0]
+    assert sum(here.number.sum() for here in there) == 100
+    assert all((np.abs(anatomy.wall_um.ravel()[here.point]) <= 3).all() for here in there)
+
+
 def test_who_lends_to_neighbours_keeps_the_sum_and_only_they_get_some() -> None:
     amount = np.zeros((3, 3, 5))
     amount[1, 1, 2] = 1000.5
@@ -292,6 +305,15 @@ def test_every_channel_shows_its_own_and_regions_say_what_is_where(frame: Frame)
     macrophages = image.regions == number["macrophages"]
     assert light["macrophages"][macrophages].sum() > 0.8 * light["macrophages"].sum()
     assert light["nuclei"][image.regions <= 3].sum() < 0.1 * light["nuclei"].sum()
+
+
+def test_carriers_and_drug_may_be_seen_at_once(frame: Frame) -> None:
+    zero = np.zeros(frame.lattice.voxels)
+    fields = {**frame.fields, "drug_mM": zero + 1e-3, "drug_bound_amol": zero, "drug_in_cells_amol": zero}
+    (image,) = microscope(channels=("particles", "drug"), drug=DYE, slice_um=15.0).acquire(replace(frame, fields=fields))
+    shares = {q.region: q.value for q in image.quantities if q.quantity == "drug_percent_true"}
+    assert shares["outside cells"] == pytest.approx(100.0)
+    assert sum(shares.values()) == pytest.approx(100.0)
 
 
 def test_optics_finer_than_the_voxel_need_carriers_placed_within_it(frame: Frame) -> None:

@@ -36,6 +36,8 @@ NUCLEUS = 0.55
 """Radius of the nucleus over the ball's (assumed; a fifth of the cell's volume)."""
 ENDOTHELIUM_UM = 0.6
 """Thickness of the vessel wall outside the lumen (assumed)."""
+CLINGING_UM = 3.0
+"""How far an arrested cell reaches into the lumen (assumed; it flattens)."""
 PIECE_UM = 10.0
 """Vessels are drawn in pieces of about this length, so that the boxes around them stay small."""
 MOST_POINTS = 1.5e8
@@ -176,6 +178,11 @@ class Anatomy:
     def endothelium(self) -> Bools:
         """(z, y, x) the vessel wall."""
         return np.asarray((self.wall_um >= 0) & (self.wall_um < ENDOTHELIUM_UM))
+
+    @cached_property
+    def luminal_side(self) -> Bools:
+        """(z, y, x) the blood within a few micrometres of the wall, where cells cling to it."""
+        return np.asarray((self.wall_um < 0) & (self.wall_um > -CLINGING_UM))
 
     @cached_property
     def outside(self) -> Bools:

@@ -70,7 +70,7 @@ class Microscopy(Microscope):
             counts = self.detector.read(expected, generator(frame, "microscopy", self.optics, colour.name))
             images.append((counts, self.detector.mean_counts(expected), truth * self.detector.gain))
             if colour.name in DYES:
-                quantities += measured(colour, counts, expected, regions, self.detector)
+                quantities += measured(colour, counts, truth, regions, self.detector)
         data, noise_free, truth = (np.stack(layer).astype(np.float32) for layer in zip(*images, strict=True))
         step = voxel_um(box, per_pixel)
         return [
@@ -126,13 +126,14 @@ def regions_of(anatomy: Anatomy, per_pixel: Whole) -> NDArray[np.int16]:
     return np.asarray(found, np.int16)
 
 
-def measured(colour: Channel, counts: Floats, expected: Floats, regions: NDArray[np.int16], detector: Detector) -> list[Quantity]:
+def measured(colour: Channel, counts: Floats, truth: Floats, regions: NDArray[np.int16], detector: Detector) -> list[Quantity]:
     """What the image tells of where the dye is, each beside the truth, and how well it is exposed.
 
     Shares of light by region, whose borders are known here: what is wrong in them is the optics' and the noise's doing.
     """
     light, total = detector.above_background(counts), float(sum(colour.share.values()))
-    seen, noise = float(light.sum()), float(np.sqrt(np.sum(expected + detector.background + detector.read_noise**2)))
+    seen = float(light.sum())
+    noise = float(np.sqrt(max(seen, 0) + light.size * (detector.background + detector.read_noise**2)))
     flag = "below noise" if seen < 3 * noise else ""
     true = dict.fromkeys(REGIONS.values(), 0.0)
     for compartment, amount in colour.share.items():
@@ -142,12 +143,11 @@ def measured(colour: Channel, counts: Floats, expected: Floats, regions: NDArray
         if true[name] > 0 or (regions == number).any():
             share = 100 * float(light[regions == number].sum()) / seen if seen > 0 else float("nan")
             rows.append(Quantity(name, f"{colour.name}_percent", share, "%", flag))
-            rows.append(
-                Quantity(name, f"{colour.name}_percent_true", 100 * true[name] / total if total > 0 else float("nan"), "%")
-            )
+            of_all = 100 * true[name] / total if total > 0 else float("nan")
+            rows.append(Quantity(name, f"{colour.name}_percent_true", of_all, "%"))
     saturated = 100 * float(np.mean(counts >= 2**detector.bits - 1))
     rows.append(Quantity("field", f"{colour.name}_mean", seen / light.size, "electrons", flag))
-    rows.append(Quantity("field", f"{colour.name}_mean_without_noise", float(expected.mean()), "electrons"))
+    rows.append(Quantity("field", f"{colour.name}_mean_true", float(truth.mean()), "electrons"))
     rows.append(Quantity("field", f"{colour.name}_saturated", saturated, "%", "saturated" if saturated > 1 else ""))
     return rows
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -37,27 +39,42 @@ class Placed:
 def place(frame: Frame, anatomy: Anatomy) -> list[Placed]:
     """Where the carriers of the box's voxels and cells are.
 
-    In the lumen, in the wall, outside cells: whole carriers at random where the voxel has such points, else anywhere in it; what
-    a voxel holds beyond a whole number is at one point. In cells: in vesicles around the nucleus. All add up to what the frame
-    holds in the box, in blood, wall and cells voxel by voxel and cell by cell; those outside cells may be a voxel off, for so
-    are the cells around them.
+    In the lumen (those of arrested phagocytes at its wall), in the wall, outside cells: whole carriers at random where the voxel
+    has such points, else anywhere in it; what it holds beyond a whole number is at one point. In cells: in vesicles around the
+    nucleus. All add up to what the frame holds in the box, in blood, wall and cells voxel by voxel and cell by cell; those
+    outside cells may be a voxel off, for so are the cells around them.
     """
-    support = {"blood": anatomy.lumen, "endothelium": anatomy.endothelium, "extracellular": anatomy.outside}
-    found: list[Placed] = []
-    for f, form in enumerate(FORMS):
-        for compartment, points in support.items():
-            key = stream_key(frame.seed, "placed", compartment, form, round(frame.time_s))
-            amount = anatomy.box.voxels(frame.carriers[compartment][f])
-            if compartment == "extracellular":
-                amount = lend(amount, anatomy.box.rows(points).sum(axis=1), key)
-            found.append(Placed(compartment, form, *in_voxels(anatomy.box, amount, points, key)))
-        for kind, compartment in COMPARTMENT_OF.items():
-            if kind in frame.held:
-                cells = np.flatnonzero(anatomy.kind == KINDS.index(kind))
-                keys = stream_key(frame.seed, "vesicles", kind), stream_key(frame.seed, kind, form, round(frame.time_s))
-                held = frame.held[kind][anatomy.row[cells], f]
-                found.append(Placed(compartment, form, *in_cells(anatomy, cells, held, *keys)))
-    return found
+    return [here for form in FORMS for here in (*_in_tissue(frame, anatomy, form), *_in_agents(frame, anatomy, form))]
+
+
+def _in_tissue(frame: Frame, anatomy: Anatomy, form: str) -> Iterator[Placed]:
+    box, f = anatomy.box, FORMS.index(form)
+    key = partial(stream_key, frame.seed, "placed", form, round(frame.time_s))
+    held = {name: box.voxels(frame.carriers[name][f]) for name in ("blood", "endothelium", "extracellular")}
+    if "arrested" in frame.agents:
+        clinging = box.voxels(arrested(frame, form))
+        held["blood"] = np.maximum(held["blood"] - clinging, 0.0)
+        yield Placed("blood", form, *in_voxels(box, clinging, anatomy.luminal_side, key("arrested")))
+    held["extracellular"] = lend(held["extracellular"], box.rows(anatomy.outside).sum(axis=1), key("lent"))
+    where = {"blood": anatomy.lumen, "endothelium": anatomy.endothelium, "extracellular": anatomy.outside}
+    for compartment, amount in held.items():
+        yield Placed(compartment, form, *in_voxels(box, amount, where[compartment], key(compartment)))
+
+
+def _in_agents(frame: Frame, anatomy: Anatomy, form: str) -> Iterator[Placed]:
+    for kind, compartment in COMPARTMENT_OF.items():
+        if kind in frame.held:
+            cells = np.flatnonzero(anatomy.kind == KINDS.index(kind))
+            keys = stream_key(frame.seed, "vesicles", kind), stream_key(frame.seed, kind, form, round(frame.time_s))
+            held = frame.held[kind][anatomy.row[cells], FORMS.index(form)]
+            yield Placed(compartment, form, *in_cells(anatomy, cells, held, *keys))
+
+
+def arrested(frame: Frame, form: str) -> Floats:
+    """(z, y, x) carriers in phagocytes that hold to the vessel wall from within; a frame counts them as blood's."""
+    cells, lattice = frame.agents["arrested"], frame.lattice
+    load = np.bincount(cells["voxel"].to_numpy(np.int64), cells[f"load_{form}"].to_numpy(np.float64), lattice.n_voxels)
+    return np.asarray(load.reshape(lattice.voxels))
 
 
 def evenly(frame: Frame, box: Box) -> list[Placed]:
@@ -100,7 +117,7 @@ def lend(amount: Floats, room: NDArray[np.int64], key: Key) -> Floats:
     weights = kernel * np.append(room, 0)[around]
     weights[~weights.any(axis=1), 13] = 1.0  # itself
     whole = np.floor(amount.ravel()).astype(np.int64)
-    lent = np.bincount(around.ravel(), split(whole, weights, (key[0] ^ 1, key[1])).ravel(), amount.size + 1)[:-1]
+    lent = np.bincount(around.ravel(), split(whole, weights, key).ravel(), amount.size + 1)[:-1]
     return np.asarray(lent.reshape(amount.shape) + amount - np.floor(amount))
 
 
