@@ -1,11 +1,13 @@
-"""Write what the code itself says: the table of variables in ARCHITECTURE.md, and docs/model.md. Run: python docs/generate.py."""
+"""Write what the code and its presets say themselves: the table of variables in ARCHITECTURE.md, docs/model.md, and the table of
+instruments in docs/imaging.md. Run: python docs/generate.py.
+"""
 
 from __future__ import annotations
 
 import importlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tme_sim.config.build import build
@@ -39,7 +41,8 @@ MODEL_SECTIONS: dict[str, list[str]] = {
     "12 Orders of magnitude": ["tme_sim.analysis.plausibility"],
 }
 """Section, as docstrings cite it → what tells it: a registered kind, a module, or something in a module."""
-START, END = "<!-- variables -->\n", "<!-- /variables -->"
+IMAGING = Path(__file__).with_name("imaging.md")
+READOUTS = Path(__file__).resolve().parents[1] / "conf" / "readouts"
 
 
 def table() -> str:
@@ -63,10 +66,21 @@ def unit_of(name: str) -> str:
     raise KeyError(f"{name} is not in the glossary")
 
 
-def updated(text: str) -> str:
-    """The document with the table as it is now."""
-    before, rest = text.split(START)
-    return before + START + table() + END + rest.split(END, 1)[1]
+def instruments() -> str:
+    """Markdown: the presets of readouts, and what their first line says."""
+    rows = [f"| `{path.stem}` | {_first_line(path)} |" for path in sorted(READOUTS.glob("*.yaml"))]
+    return "\n".join(["| readout | what it is |", "|---|---|", *rows]) + "\n"
+
+
+def _first_line(path: Path) -> str:
+    return path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+
+
+def updated(text: str, name: str = "variables", made: Callable[[], str] = table) -> str:
+    """The document with the table of that name as it is now."""
+    start, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+    before, rest = text.split(start)
+    return before + start + made() + end + rest.split(end, 1)[1]
 
 
 def model() -> str:
@@ -100,3 +114,4 @@ def _told(name: str) -> Iterator[str]:
 if __name__ == "__main__":
     MODEL.write_text(model(), encoding="utf-8")
     ARCHITECTURE.write_text(updated(ARCHITECTURE.read_text(encoding="utf-8")), encoding="utf-8")
+    IMAGING.write_text(updated(IMAGING.read_text(encoding="utf-8"), "readouts", instruments), encoding="utf-8")

@@ -22,7 +22,7 @@ SHORTER = {
 }
 
 
-def test_the_table_of_variables_and_the_page_of_the_model_are_as_generated() -> None:
+def test_the_tables_of_variables_and_instruments_and_the_page_of_the_model_are_as_generated() -> None:
     spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
     assert spec is not None
     assert spec.loader is not None
@@ -30,6 +30,8 @@ def test_the_table_of_variables_and_the_page_of_the_model_are_as_generated() -> 
     spec.loader.exec_module(module)
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     assert module.updated(text) == text, "run: python docs/generate.py"
+    text = module.IMAGING.read_text(encoding="utf-8")
+    assert module.updated(text, "readouts", module.instruments) == text, "run: python docs/generate.py"
     assert module.model() == module.MODEL.read_text(encoding="utf-8"), "run: python docs/generate.py"
 
 

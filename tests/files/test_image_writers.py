@@ -155,7 +155,7 @@ def test_ome_zarr_says_where_each_level_lies_and_what_labels_mean(tmp_path: Path
 def test_an_image_is_saved_by_its_ending(image: Callable[..., Image], tmp_path: Path) -> None:
     one, two = image("PET"), image("CONF", channels=2)
     for name in ("a.nii", "a.nii.gz", "a.ome.tif", "a.ome.zarr"):
-        assert np.array_equal(read_volume(save_image(tmp_path / name, one)).data, one.data.astype(np.float32))
+        assert np.array_equal(read_volume(one.save(tmp_path / name)).data, one.data.astype(np.float32))
     for name in ("c.ome.tif", "c.ome.zarr"):
         assert save_image(tmp_path / name, two).exists()
     with pytest.raises(InputError, match=r"channels dye 0, dye 1; save it as \.ome"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,3 +56,9 @@ class Image:
                 raise ValueError(f"image {self.name}: {name} has shape {layer.shape}, the image {self.data.shape}")
         if self.data.ndim - 3 != bool(self.channels) or (self.channels and len(self.channels) != len(self.data)):
             raise ValueError(f"image {self.name}: {len(self.channels)} channels for an image of shape {self.data.shape}")
+
+    def save(self, path: str | Path) -> Path:
+        """Write it by the name's ending, `.nii`, `.nii.gz`, `.ome.tif` or `.ome.zarr`; returns the path."""
+        from tme_sim.files.images import save_image  # the writers know images
+
+        return save_image(path, self)
