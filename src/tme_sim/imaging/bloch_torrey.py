@@ -64,7 +64,8 @@ class SpinEcho(Scanner):
 
     def settings(self) -> dict[str, Any]:
         times = [round(float(time_s), 9) for time_s in self.echo_s]
-        return {"EchoTime": times, "RepetitionTime": self.repetition_s, "FlipAngle": 90.0}
+        sequence = {"PulseSequenceType": "multi-echo spin echo", "ScanningSequence": "SE", "SequenceVariant": "NONE"}
+        return sequence | {"EchoTime": times, "RepetitionTime": self.repetition_s, "FlipAngle": 90.0}
 
     def signal(self, pools: Pools, turn: Singles, frame: Frame) -> Signal:
         """The same walks before and after the agent, so that chance does not differ between them."""

@@ -18,6 +18,8 @@ from tme_sim.state.contrast import Relaxivity
 from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import parameter
 
+SEQUENCE = {"PulseSequenceType": "spoiled gradient echo", "ScanningSequence": "GR", "SequenceVariant": "SP"}
+
 
 @dataclass(kw_only=True)
 class MultiEcho(Scanner):
@@ -59,7 +61,7 @@ class MultiEcho(Scanner):
 
     def settings(self) -> dict[str, Any]:
         times = [round(float(time_s), 9) for time_s in self.echo_s]
-        return {"EchoTime": times, "RepetitionTime": self.repetition_s, "FlipAngle": self.flip_angle_deg}
+        return SEQUENCE | {"EchoTime": times, "RepetitionTime": self.repetition_s, "FlipAngle": self.flip_angle_deg}
 
     def signal(self, pools: Pools, turn: Singles, frame: Frame) -> Signal:
         size = _excited(pools, self.water, self.repetition_s, radians(self.flip_angle_deg))
@@ -104,7 +106,7 @@ class FlipAngles(Scanner):
 
     def settings(self) -> dict[str, Any]:
         angles = [float(angle) for angle in self.flip_angles_deg]
-        return {"FlipAngle": angles, "EchoTime": self.echo_s, "RepetitionTimeExcitation": self.repetition_s}
+        return SEQUENCE | {"FlipAngle": angles, "EchoTime": self.echo_s, "RepetitionTimeExcitation": self.repetition_s}
 
     def signal(self, pools: Pools, turn: Singles, frame: Frame) -> Signal:
         rate = transverse(pools, self.water)
