@@ -224,6 +224,16 @@ def test_what_pet_cannot_see_is_refused(changes: dict[str, Any], told: str) -> N
         scanner(**changes)
 
 
+def test_blood_beside_the_tumor_is_not_the_tumors() -> None:
+    half = np.ones(LATTICE.voxels)
+    half[:, :5] = 0
+    fields = {"lumen_fraction": np.full(LATTICE.voxels, 0.03), "inside": half}
+    assert pools(frame(fields=fields)).shared.sum() == pytest.approx(pools(frame()).shared.sum() / 2)
+    (seen,) = scanner().acquire(frame(fields=fields, tumor_mass_g=TUMOR_G / 2))
+    activity = 0.05 * 2 ** (-24 / 12.7) * frame().injected
+    assert seen.layers["truth"].sum(dtype=np.float64) * VOXEL_ML == pytest.approx(activity, rel=1e-6)
+
+
 def test_a_phantom_of_another_body_is_refused() -> None:
     with pytest.raises(InputError, match="phantom human_chest: the run's body weighs 25 g; mouse fits it"):
         scanner(phantom="human_chest").acquire(frame())

@@ -49,7 +49,8 @@ def pools(frame: Frame) -> Pools:
     """Labels of a frame. Without the process `labels` all are on their particles.
 
     Where the run followed them, all carriers of a place hold that place's mean. What has come off is in blood, here as in the
-    rest of the body, or where its fate took it.
+    rest of the body, or where its fate took it. As in all numbers of a run, what tissue holds on the lattice is the tumour's, and
+    of blood what is inside it.
     """
     on = frame.label_on
     blood_um3 = frame.body.blood_volume_um3 or frame.body.plasma_volume_um3
@@ -61,8 +62,9 @@ def pools(frame: Frame) -> Pools:
         for name in COMPARTMENTS
         if name != "blood"
     }
-    blood = in_vessels * on.get("blood", 1.0)
-    free = lumen_um3 * frame.label_free.get("blood", 0.0) / blood_um3
+    inside = frame.fields["inside"] > 0
+    blood = in_vessels * inside * on.get("blood", 1.0)
+    free = lumen_um3 * inside * frame.label_free.get("blood", 0.0) / blood_um3
     tumor |= {("blood", INTACT): blood + on_wall * on.get("wall_bound", 1.0), ("blood", DETACHED): free}
     body = {(organ, INTACT): float(amount.sum()) * on.get(organ, 1.0) for organ, amount in frame.organs.items()}
     for fate, labels in frame.label_free.items():
