@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import subprocess
+from datetime import UTC, datetime
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -14,6 +15,9 @@ from tme_sim.state.errors import InputError
 
 VOXEL_UM, ORIGIN_UM = (500.0, 400.0, 300.0), (1000.0, -2000.0, 3000.0)
 FACTS = {"radionuclide": "Zr89", "half_life_s": 282240.0, "positron_fraction": 0.227, "injected_Bq": 5e6, "body_mass_g": 25.0}
+
+
+SAME: dict[str, Any] = {"patient": "1a2b3c4d", "time_s": 3600.0, "duration_s": 600.0}
 
 
 def activity() -> NDArray[Any]:
@@ -74,9 +78,25 @@ def test_a_series_says_its_tracer_its_times_and_that_it_is_synthetic(tmp_path: P
     assert tracer.RadionuclideCodeSequence[0].CodeMeaning == "^89^Zirconium"
     assert (tracer.RadionuclideHalfLife, tracer.RadionuclideTotalDose) == (282240, 5e6)
     assert (plane.AcquisitionDate, plane.AcquisitionTime) == ("19000102", "000000.000000")
-    assert (plane.Units, plane.DecayCorrection, plane.PatientWeight, plane.ActualFrameDuration) == ("BQML", "NONE", 0.025, 600000)
+    assert (plane.Units, plane.PatientWeight, plane.ActualFrameDuration) == ("BQML", 0.025, 600000)
     for text in (plane.PatientName, plane.Manufacturer, plane.StudyDescription, plane.SeriesDescription):
         assert "synthetic" in str(text).lower()
+
+
+def test_a_viewer_computes_the_uptake_value_from_the_dose_at_the_start_of_the_scan(tmp_path: Path) -> None:
+    """SUV = activity · mass / dose; with DecayCorrection START the dose decays from its injection to the acquisition (QIBA)."""
+    pytest.importorskip("pydicom", reason="the extra dicom is not installed")
+    plane = slices(write(tmp_path / "pet"))[3]
+    tracer = plane.RadiopharmaceuticalInformationSequence[0]
+    start, injected = (
+        datetime.strptime(text[:14], "%Y%m%d%H%M%S").replace(tzinfo=UTC)
+        for text in (plane.AcquisitionDate + plane.AcquisitionTime, tracer.RadiopharmaceuticalStartDateTime)
+    )
+    assert plane.DecayCorrection == "START"
+    dose_Bq = tracer.RadionuclideTotalDose * 2 ** (-(start - injected).total_seconds() / tracer.RadionuclideHalfLife)
+    suv = plane.pixel_array.max() * plane.RescaleSlope * plane.PatientWeight * 1e3 / dose_Bq
+    assert suv == pytest.approx(1.23e7 * 25 / (5e6 * 2 ** (-24 / 78.4)), rel=1e-4)
+    assert plane.DecayFactor == pytest.approx(1 + np.log(2) * 600 / 282240 / 2, rel=1e-6)
 
 
 def test_the_same_series_is_the_same_bytes_and_another_time_another_series(tmp_path: Path) -> None:
@@ -89,6 +109,8 @@ def test_the_same_series_is_the_same_bytes_and_another_time_another_series(tmp_p
     assert first[0].SeriesInstanceUID != later[0].SeriesInstanceUID
     assert first[0].StudyInstanceUID == later[0].StudyInstanceUID
     assert len({plane.SOPInstanceUID for plane in first}) == len(first)
+    brighter = slices(dicom.write_dicom_pet(tmp_path / "d", 2 * activity(), VOXEL_UM, series="pet_preclinical", **SAME))
+    assert brighter[0].SOPInstanceUID != first[0].SOPInstanceUID
 
 
 @pytest.mark.parametrize("facts", [FACTS, {}, {"radionuclide": "C11"}])

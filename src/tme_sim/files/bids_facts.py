@@ -19,7 +19,7 @@ PET: dict[str, Any] = {
     "TimeZero": "00:00:00",
     "InjectionStart": 0,
     "AcquisitionMode": "static, simulated",
-    "ImageDecayCorrected": False,
+    "ImageDecayCorrected": True,
     "ReconMethodName": "none, simulated in image space",
     "ReconMethodParameterLabels": ["none"],
     "ReconMethodParameterUnits": ["none"],
@@ -28,7 +28,7 @@ PET: dict[str, Any] = {
     "ReconFilterSize": 0,
     "AttenuationCorrection": "none needed, simulated",
 }
-"""What holds of every simulated PET image unless its readout says otherwise."""
+"""What holds of every simulated PET image unless its readout says otherwise; it tells the activity at the start of the scan."""
 
 
 def facts_of(image: Image, place: Place, about: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from importlib.util import find_spec
+from math import expm1, log
 from pathlib import Path
 from typing import Any
 
@@ -50,14 +51,15 @@ def write_dicom_pet(
     """Write a volume (z, y, x) in Bq/mL as a folder of slices `0001.dcm` …; numbers within half a step of their slice's slope.
 
     voxel_um, origin_um: as in `write_nifti`. series: its name; patient: who it is of, such as a run's hash. time_s: start of the
-    frame after the injection, to which the activity refers. facts: `radionuclide`, `half_life_s`, `positron_fraction`,
+    frame after the injection, which the activity is that of. facts: `radionuclide`, `half_life_s`, `positron_fraction`,
     `injected_Bq`, `body_mass_g`, as far as they are known. Raises InputError where pydicom is not installed.
     """
     if find_spec("pydicom") is None:
         raise InputError("--format", "dicom", "needs pydicom; install tme-sim[dicom]")
     data = stored(data, series)
-    uids = {what: _uid(patient, series, str(time_s), what) for what in ("study", "series", "frame")}
-    uids |= {"study": _uid(patient, "study"), "frame": _uid(patient, "frame")}
+    content = blake2b(data.tobytes(), digest_size=16).hexdigest()
+    uids = {"study": _uid(patient, "study"), "frame": _uid(patient, "frame")}
+    uids |= {"series": _uid(patient, series, str(time_s), content)}
     common = _facts(series, patient, time_s, duration_s, dict(facts or {})) | _places(uids, data.shape, voxel_um)
     with whole(folder) as part:
         part.mkdir()
@@ -123,15 +125,14 @@ def _facts(series: str, patient: str, time_s: float, duration_s: float, facts: d
         "PatientBirthDate": "",
         "PatientSex": "",
         "QualityControlSubject": "YES",
-        "PatientWeight": _decimal(facts["body_mass_g"] * 1e-3) if "body_mass_g" in facts else None,
+        "PatientWeight": _decimal(facts["body_mass_g"] * 1e-3) if facts.get("body_mass_g") else None,
         "StudyID": "1",
         "SeriesNumber": 1,
         "BodyPartExamined": "WHOLEBODY",
         "SeriesType": ["STATIC", "IMAGE"],
         "Units": "BQML",
         "CountsSource": "EMISSION",
-        "DecayCorrection": "NONE",
-        "CorrectedImage": [],
+        **_decay(duration_s, facts.get("half_life_s")),
         "CollimatorType": "NONE",
         "ImageComments": f"Simulated by {GENERATOR}; not measured",
         "PatientOrientationCodeSequence": [],
@@ -143,19 +144,25 @@ def _facts(series: str, patient: str, time_s: float, duration_s: float, facts: d
     }
 
 
+def _decay(duration_s: float, half_life_s: float | None) -> dict[str, Any]:
+    """The image tells the activity at the start of the frame: decay within it is corrected."""
+    if half_life_s is None:
+        return {"DecayCorrection": "NONE", "CorrectedImage": []}
+    decayed = log(2) * duration_s / half_life_s
+    return {"DecayCorrection": "START", "DecayFactor": _decimal(decayed / -expm1(-decayed)), "CorrectedImage": ["DECY"]}
+
+
 def _tracer(facts: Mapping[str, Any]) -> dict[str, Any]:
     code = RADIONUCLIDES.get(str(facts.get("radionuclide")))
-    named = (
-        [dict(zip(("CodeValue", "CodingSchemeDesignator", "CodeMeaning"), (code[0], "SCT", code[1]), strict=True))]
-        if code
-        else []
-    )
+    named = {"CodeValue": code[0], "CodingSchemeDesignator": "SCT", "CodeMeaning": code[1]} if code else None
     known = {"RadionuclideHalfLife": "half_life_s", "RadionuclidePositronFraction": "positron_fraction"}
     known |= {"RadionuclideTotalDose": "injected_Bq"}
     said = {keyword: _decimal(facts[key]) for keyword, key in known.items() if facts.get(key) is not None}
-    return {"Radiopharmaceutical": str(facts.get("tracer", "")), "RadiopharmaceuticalStartTime": "000000"} | {
-        "RadionuclideCodeSequence": named,
-        **said,
+    return said | {
+        "Radiopharmaceutical": str(facts.get("tracer", "")),
+        "RadiopharmaceuticalStartTime": "000000",
+        "RadiopharmaceuticalStartDateTime": INJECTED_AT.strftime("%Y%m%d%H%M%S"),
+        "RadionuclideCodeSequence": [named] if named else [],
     }
 
 

@@ -1,4 +1,4 @@
-"""Pictures of images: the planes through what is hottest, the image above the truth, each with its own scale of colour."""
+"""Pictures of images: the planes through what is hottest, the image above the truth, each row with its own scale of colour."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def _columns(image: Image) -> list[Column]:
     shown = np.unique(np.linspace(0, count - 1, min(CHANNELS, count)).round().astype(int)).tolist() if count else [None]
     pairs = [(plane, channel) for plane in cuts for channel in shown]
     columns = []
-    for number_, (plane, channel) in enumerate(pairs, 1):
+    for place, (plane, channel) in enumerate(pairs, 1):
         up, right = plane.size_um(image.data.shape[-3:])
-        bar = BAR_IN if (channel is not None and not together) or number_ == len(pairs) else 0.0
+        bar = BAR_IN if (channel is not None and not together) or place == len(pairs) else 0.0
         columns.append(Column(plane, channel, ROW_IN * float(np.clip(right / up, SLIM, WIDE)), bar))
     return [*columns, replace(columns[0], channel=TOGETHER, bar_in=0.0)] if image.modality == "micr" and count > 1 else columns
 
