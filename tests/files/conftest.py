@@ -18,7 +18,7 @@ ACQUISITION: dict[str, dict[str, Any]] = {
         "FrameDuration": [600.0],
     },
     "MEGRE": {"EchoTime": [0.002, 0.004], "FlipAngle": 30},
-    "VFA": {"FlipAngle": [2, 20], "PulseSequenceType": "SPGR", "RepetitionTimeExcitation": 0.01},
+    "VFA": {"FlipAngle": [2, 20], "RepetitionTimeExcitation": 0.01},
 }
 UNITS = {"PET": "Bq/mL", "R2starmap": "1/s"}
 SHAPE = (4, 5, 6)

@@ -30,6 +30,12 @@ PET: dict[str, Any] = {
 }
 """What holds of every simulated PET image unless its readout says otherwise; it tells the activity at the start of the scan."""
 
+SEQUENCES = {
+    **dict.fromkeys(("MEGRE", "T2starw"), "gradient echo"),
+    **dict.fromkeys(("MESE", "T2w"), "spin echo"),
+    **dict.fromkeys(("VFA", "T1w"), "spoiled gradient echo"),
+}
+
 
 def facts_of(image: Image, place: Place, about: Mapping[str, Any], shape: tuple[int, ...]) -> dict[str, Any]:
     """The sidecar of one file; times count from the injection, in s. The readout's `acquisition` overrides all."""
@@ -47,6 +53,7 @@ def facts_of(image: Image, place: Place, about: Mapping[str, Any], shape: tuple[
         facts |= {"FrameTimesStart": [image.time_s]}
     elif place.datatype == "anat":
         facts |= {"NonlinearGradientCorrection": False, "MRAcquisitionType": "3D"}
+        facts |= {"PulseSequenceType": SEQUENCES[image.modality]} if image.modality in SEQUENCES else {}
     elif place.datatype == "micr":
         facts |= {
             "PixelSize": list(image.voxel_um[::-1]),
