@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from tme_sim.config.instruments import frame_of, readouts_of
+from tme_sim.config.build import used
+from tme_sim.config.instruments import frame_of, readout_of
 from tme_sim.config.load import Loaded, Request, load
 from tme_sim.config.settings import Config
 from tme_sim.files.image import Image
+from tme_sim.files.images import write_images
 from tme_sim.files.run_folder import RunFolder
-from tme_sim.state.errors import InputError
+from tme_sim.state.errors import InputError, InputErrors
 
 Times = Sequence[float | None]
 """Recorded times; None is the last."""
@@ -32,19 +34,30 @@ def with_readouts(run: RunFolder, names: Sequence[str], settings: Sequence[str] 
 
 def acquire(
     run: RunFolder, config: Config, times_s: Times | None = None, data: Path | None = None, *, keep_going: bool = False
-) -> tuple[dict[str, list[Image]], dict[str, InputError]]:
+) -> tuple[dict[str, list[Image]], dict[str, str]]:
     """What the configuration's instruments see of a run: (instrument → images, instrument → why it cannot see this run).
 
     times_s: default, each instrument's own. Raises the first reason unless `keep_going`.
     """
     frame = cache(lambda time_s: frame_of(run, config, time_s))  # instruments look at the same times
     images: dict[str, list[Image]] = {}
-    refused: dict[str, InputError] = {}
-    for name, readout in readouts_of(config, data).items():
+    refused: dict[str, str] = {}
+    for name in used(config.readouts):
         try:
+            readout = readout_of(config, name, data)
             images[name] = [image for time_s in times_s or readout.times_s or (None,) for image in readout.acquire(frame(time_s))]
-        except InputError as error:
+        except (InputError, InputErrors) as error:
             if not keep_going:
                 raise
-            refused[name] = error
+            refused[name] = str(error)
     return images, refused
+
+
+def store(
+    run: RunFolder, images: Mapping[str, Sequence[Image]], refused: Mapping[str, str], formats: Sequence[str]
+) -> list[Path]:
+    """Write images and their numbers into the run's folder, and a page that shows them beside the truth."""
+    from tme_sim.views.gallery import write_gallery
+
+    files = write_images(run, images, formats)
+    return [*files, write_gallery(run, images, refused)]

@@ -50,6 +50,9 @@ def _handle(given: Sequence[str]) -> int:
     if getattr(options, "threads", None):
         # numba takes its ceiling from the environment when it is imported, and --threads may exceed the cores
         os.environ.setdefault("NUMBA_NUM_THREADS", str(max(options.threads, os.cpu_count() or 1)))
+    # BLAS would start a team for matrices of a few rows, and its sums depend on how many there are
+    for library in ("OPENBLAS", "MKL"):
+        os.environ.setdefault(f"{library}_NUM_THREADS", "1")
     module, _, function = options.handle.partition(":")  # loaded only now, so that --help is quick
     return int(getattr(import_module(f"tme_sim.commands.{module}"), function)(options))
 
@@ -105,6 +108,15 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--workers", type=_positive, default=1, metavar="N", help="runs at a time")
     study.add_argument("--retry", action="store_true", help="run failed runs again")
     study.add_argument("--quiet", action="store_true", help="only the verdict")
+    image = _command(commands, "image", "what instruments show of a run: images, their numbers, a gallery", "imaging:image")
+    image.add_argument("run", metavar="RUN")
+    image.add_argument("what", nargs="*", metavar="READOUT | readouts.NAME.KEY=value", help="instruments and their settings")
+    image.add_argument("--all", action="store_true", help="every instrument that can see the run, in one gallery")
+    image.add_argument("--time", metavar="T", help="recorded times such as 24h or 1h,24h; all; last (default)")
+    image.add_argument(
+        "--format", default="nifti", metavar="F", help="nifti (default), ome-zarr, ome-tiff, dicom; several with commas"
+    )
+    image.add_argument("--data", type=Path, metavar="DIR", help="folder that holds data-set folders, for label maps of a body")
     view = _command(commands, "view", "look at a run: a window, or with --screenshot a picture", "results:view")
     view.add_argument("run", metavar="RUN")
     view.add_argument("--screenshot", type=Path, metavar="F", help="write a picture instead of opening a window")
@@ -113,10 +125,13 @@ def parser() -> argparse.ArgumentParser:
     )
     view.add_argument("--slice", metavar="z=50%", help="a plane of carrier concentration")
     view.add_argument("--time", metavar="T", help="a recorded time such as 12h (default: the last)")
-    compare = _command(commands, "compare", "a run beside another run, or against an experiment's targets", "results:compare")
+    compare = _command(
+        commands, "compare", "a run beside another run, an experiment's targets, or measured data", "results:compare"
+    )
     compare.add_argument("run", metavar="RUN")
-    compare.add_argument("other", metavar="RUN2 | EXPERIMENT")
+    compare.add_argument("other", metavar="RUN2 | DATASET | EXPERIMENT", help="DATASET: a folder with dataset.yaml")
     compare.add_argument("--json", action="store_true", help="as JSON")
+    compare.add_argument("--data", type=Path, metavar="DIR", help="folder that holds data-set folders")
     export = _command(commands, "export", "a run's tables as CSV", "results:export")
     export.add_argument("run", metavar="RUN")
     export.add_argument("--csv", type=Path, required=True, metavar="DIR", help="folder for the CSV files")

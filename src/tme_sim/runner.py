@@ -97,6 +97,8 @@ def execute(
             running.interrupt()
             return Outcome(folder, "interrupted", built=built)
         summary = running.finish()
+    if built.readouts:
+        look(folder, config, data, say)
     if config.report:
         report_on(folder, say)
         summary |= {"wall_s": running.wall_s, "peak_memory_mb": peak_memory_mb()}
@@ -205,6 +207,17 @@ def _check_shapes(arrays: Mapping[str, Any], state: State) -> None:
     for name, data in flatten(state).items():
         if name not in arrays or (not name.startswith("populations.") and arrays[name].shape != data.shape):
             raise InputError("--resume", name, "is not in the checkpoint as this version has it; start the run again")
+
+
+def look(folder: Path, config: Config, data: Path | None, say: Callable[[str], None]) -> None:
+    """Let the run's instruments see it; one that cannot leaves the run none the worse, and a line says why."""
+    from tme_sim.acquiring import acquire, store
+
+    run = RunFolder(folder)
+    images, refused = acquire(run, config, data=data, keep_going=True)
+    for name, why in refused.items():
+        say(f"no image by {name}: {why}")
+    say(f"images: {store(run, images, refused, ['nifti'])[-1]}")
 
 
 def report_on(folder: Path, say: Callable[[str], None]) -> Path | None:

@@ -77,10 +77,10 @@ def _first_comment(folders: list[Path], name: str) -> str:
 
 
 def _first_line(group: str, name: str) -> str:
-    """What the module of a process or readout says of itself; empty for what is configuration only."""
+    """What the module of a process says of itself; empty for what is configuration only, as presets of instruments are."""
     from tme_sim.config.registry import KINDS
 
-    place = KINDS.get({"processes": "process", "readouts": "readout"}.get(group, ""), {}).get(name)
+    place = KINDS["process"].get(name) if group == "processes" else None
     doc = importlib.import_module(place.split(":")[0]).__doc__ if place else None
     return re.sub(r" \((model )?sections? [^)]*\)", "", (doc or "").strip().split("\n", maxsplit=1)[0])
 

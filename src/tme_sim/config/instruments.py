@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tme_sim.config.beginning import body_of
-from tme_sim.config.build import construct_all, used
+from tme_sim.config.build import construct_all
 from tme_sim.config.context import Context
 from tme_sim.config.settings import Config
 from tme_sim.files.run_folder import RunFolder
@@ -23,10 +23,10 @@ def frame_of(run: RunFolder, config: Config, time_s: float | None = None) -> Fra
     return Frame.of(run, body_of(config), time_s, config.tissue.values.get("doubling_time_s") if grows else None)
 
 
-def readouts_of(config: Config, data: Path | None = None) -> dict[str, Readout]:
-    """The instruments of a configuration by name. Raises InputErrors with what is wrong with any of them."""
+def readout_of(config: Config, name: str, data: Path | None = None) -> Readout:
+    """An instrument of a configuration. Raises InputErrors with what is wrong with it, or what it needs and is not there."""
     errors = list[InputError]()
-    made: dict[str, Readout] = construct_all(used(config.readouts), Context(config, data), errors)
+    made: dict[str, Readout] = construct_all({name: config.readouts[name]}, Context(config, data), errors)
     if errors:
         raise InputErrors(errors)
-    return made
+    return made[name]

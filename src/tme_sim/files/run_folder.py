@@ -80,6 +80,11 @@ class RunFolder:
         """Recorded times."""
         return sorted(float(t) for t in self.series["time_s"].unique())
 
+    @property
+    def frame_times_s(self) -> list[float]:
+        """Times whose fields and agents were recorded; none below record.level=full."""
+        return self._store.frame_times_s().tolist() if (self.folder / "fields.zarr").exists() else []
+
     def agents(self, kind: str, time_s: float | None = None) -> pd.DataFrame:
         """One row per agent of a population at a recorded time (default: the last)."""
         folder = self.folder / "agents" / kind

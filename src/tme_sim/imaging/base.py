@@ -22,7 +22,7 @@ class Readout(ABC):
     A readout reads a frame and changes nothing.
     """
 
-    times_s: tuple[float, ...] | None = parameter("recorded times at which it is used in a run; null: at the end", default=None)
+    times_s: tuple[float, ...] = parameter("recorded times at which it is used in a run; none: at the end", default=())
 
     @abstractmethod
     def acquire(self, frame: Frame) -> list[Image]:
