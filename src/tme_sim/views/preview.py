@@ -30,6 +30,8 @@ CHANNELS = 5
 """Channels shown at most."""
 HUES = {"particles": "#ffb347", "drug": "#5ad1ff", "vessels": "#ff4f6d", "nuclei": "#5c7cff", "macrophages": "#4be08a"}
 OTHER_HUE = "#ffffff"
+POINTS = 0.05
+"""Share of the pixels below which what is bright are points."""
 TOGETHER = -1
 """In place of a channel: all of them over each other."""
 
@@ -166,8 +168,9 @@ def _range(parts: Sequence[NDArray[Any]]) -> tuple[float, float]:
     if low < -0.3 * abs(high):
         most = max(-low, high)
         return -most, most
-    if high <= 0 < values.max():  # few bright points in the dark
-        high = float(np.percentile(values[values > 0], 95))
+    bright = values[values > 0]
+    if 0 < bright.size < POINTS * values.size:  # a few points in the dark, which would be dimmed by the brightest
+        high = float(np.median(bright))
     low = low if low > 0.2 * high else 0.0
     return low, high if high > low else low + (abs(low) or 1.0)
 
