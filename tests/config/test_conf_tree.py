@@ -23,7 +23,8 @@ FILES = sorted(CONF.rglob("*.yaml")) + sorted(
 )
 ROWS = published([CONF])
 GROUPS = sorted(folder.name for folder in CONF.iterdir() if folder.is_dir())
-CHOICES = [(group, name) for group in GROUPS if group != "nanoparticle" for name in available([CONF], group)]  # test_cards.py
+TESTED_ELSEWHERE = ("nanoparticle", "datasets")  # test_cards.py; files/test_dataset.py, for cards of measured data are no choices
+CHOICES = [(group, name) for group in GROUPS if group not in TESTED_ELSEWHERE for name in available([CONF], group)]
 
 
 def ranges(text: str) -> set[str]:

@@ -116,13 +116,7 @@ class Profile:
     @property
     def half_distance_um(self) -> float | None:
         """Where the density of all carriers has first fallen to half of its first bin's, between bins linear; None if nowhere."""
-        density, distance_um = self.density_per_mm3["all"][self.read], self.distance_um[self.read]
-        below = np.flatnonzero(density < density[:1] / 2)
-        if len(below) == 0:
-            return None
-        i = int(below[0])
-        step = (density[i - 1] - density[0] / 2) / (density[i - 1] - density[i])
-        return float(distance_um[i - 1] + step * (distance_um[i] - distance_um[i - 1]))
+        return half_distance(self.distance_um[self.read], self.density_per_mm3["all"][self.read])
 
     def table(self) -> pd.DataFrame:
         """One row per bin; the figure's data."""
@@ -236,6 +230,16 @@ def _in_cells(run: RunFolder, shape: tuple[int, ...]) -> Floats:
     for axis in range(3):
         per_voxel = np.repeat(per_voxel, refinement, axis)
     return np.asarray(per_voxel, float)
+
+
+def half_distance(distance_um: Floats, density: Floats) -> float | None:
+    """Where a profile has first fallen to half of its first value, between bins linear; None if nowhere."""
+    below = np.flatnonzero(density < density[:1] / 2)
+    if len(below) == 0:
+        return None
+    i = int(below[0])
+    step = (density[i - 1] - density[0] / 2) / (density[i - 1] - density[i])
+    return float(distance_um[i - 1] + step * (distance_um[i] - distance_um[i - 1]))
 
 
 def _ratio(part: Floats, whole: Floats) -> Floats:

@@ -37,15 +37,18 @@ def study(options: argparse.Namespace) -> int:
 
 
 def compare(options: argparse.Namespace) -> int:
-    """A run beside another run, or against the targets of an experiment."""
+    """A run beside another run, against the targets of an experiment, or beside measured data."""
     import json
 
     from tme_sim.analysis.comparison import compare_runs, config_differences
     from tme_sim.analysis.targets import as_markdown
+    from tme_sim.commands.comparing import compare_dataset, find_card
     from tme_sim.config.compose import experiments
     from tme_sim.study import judge_run
 
     first = RunFolder(find_run(options.run))
+    if found := find_card(options.other, options.data):
+        return compare_dataset(first, *found, as_json=options.json)
     if options.other in experiments(experiment_dirs()):
         rows = [row.as_dict() for row in judge_run(first, options.other)]
         print(json.dumps({"rows": rows}, indent=1) if options.json else as_markdown(rows))
