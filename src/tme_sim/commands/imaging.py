@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 
 from rich import box
@@ -37,7 +38,10 @@ def image(options: argparse.Namespace) -> int:
         _numbers(name, made)
     for name, why in refused.items():
         print(f"{name}: {why}")
-    print("\n".join(str(file) for file in files))
+    for folder, count in Counter(
+        run.folder / "images" / file.relative_to(run.folder / "images").parts[0] for file in files
+    ).items():
+        print(f"{folder}{f'  ({count} files)' if count > 1 else ''}")
     return 0 if images else 2
 
 
