@@ -119,6 +119,21 @@ def test_spin_echoes_in_a_constant_gradient_lose_what_diffusion_takes(echoes: in
     assert (np.abs(signal.mean(axis=1) - expected) < 4 * error).all()
 
 
+def test_spin_echoes_in_a_wave_of_field_decay_as_its_correlation_time_says() -> None:
+    """−ln S = A²/2 τ² (T/τ − 3 + 4 e^(−T/2τ) − e^(−T/τ)), τ = 1/(D q²), for a weak wave A cos qx: within 4 standard errors.
+
+    Those of 10⁴ cosines of nearly normal phases, A τ being 0.2; the wave fits the faces, which reflect.
+    """
+    n, tau, spins = 24, 0.01, 10000
+    wave = pi / n
+    field = np.broadcast_to(20.0 * np.cos(wave * (np.arange(n) + 0.5)), (n, n, n))
+    start = np.random.default_rng(7).uniform(-0.5, n - 0.5, (spins, 3))
+    walk = {"diffusivity_per_s": 1 / tau / wave**2, "spacing_s": 10 * tau, "echoes": 1, "steps": 100}
+    lost = 0.5 * 0.2**2 * (10 - 3 + 4 * np.exp(-5) - np.exp(-10))
+    signal = walk_spins(start, field, np.zeros((n, n, n)), key=stream_key(5, "walk"), **walk).mean().real
+    assert signal == pytest.approx(np.exp(-lost), abs=4 * (1 - np.exp(-2 * lost)) / np.sqrt(2 * spins))
+
+
 def test_a_spin_echo_refocuses_still_water_exactly_and_keeps_its_decay() -> None:
     random = np.random.default_rng(2)
     field, rate = random.normal(0, 500, (4, 5, 6)), np.full((4, 5, 6), 12.0)

@@ -215,6 +215,13 @@ def test_voxels_that_the_lattice_cannot_fill_are_refused(voxel_um: tuple[float, 
         replace(GRADIENT, voxel_um=voxel_um).acquire(frame_with())
 
 
+def test_a_run_without_the_volume_of_its_cells_is_refused() -> None:
+    frame = frame_with()
+    old = replace(frame, fields={"lumen_fraction": frame.fields["lumen_fraction"]})
+    with pytest.raises(InputError, match="cell_fraction: was not recorded by this run"):
+        GRADIENT.acquire(old)
+
+
 @pytest.mark.parametrize(
     ("scanner", "wrong", "told"),
     [

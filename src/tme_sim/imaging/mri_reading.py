@@ -70,8 +70,9 @@ class Reading:
             yield _mean(name, layers.image, here, unit)
             yield _mean(f"{name}_true", layers.truth, here, unit)
         held_mM = _mean("", self.metal_mM, here, "mM").value
-        per_metal = _mean("", self.change.truth, here, "").value / held_mM if held_mM > 0 else float("nan")
-        yield Quantity("", f"d{rate}_per_{metal}_true", per_metal, "1/mM/s")
+        for ending, change in (("", self.change.image), ("_true", self.change.truth)):
+            per_metal = _mean(f"d{rate}_per_{metal}{ending}", change, here, "1/mM/s")
+            yield replace(per_metal, value=per_metal.value / held_mM if held_mM > 0 else float("nan"))
 
 
 def _mean(name: str, volume: Floats, here: NDArray[np.bool_], unit: str) -> Quantity:

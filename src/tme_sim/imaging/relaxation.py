@@ -110,7 +110,9 @@ def _payload(frame: Frame, agent: ContrastAgent) -> Floats:
 
 
 def shares(frame: Frame) -> Floats:
-    """(pool, z, y, x) share of each voxel's water: by volume."""
+    """(pool, z, y, x) share of each voxel's water: by volume. Raises InputError where a run has not recorded its cells'."""
+    if "cell_fraction" not in frame.fields:
+        raise InputError("cell_fraction", None, "was not recorded by this run; run it again with this version")
     blood = np.clip(np.asarray(frame.fields["lumen_fraction"], np.float64), 0.0, 1.0)
     cells = np.clip(np.asarray(frame.fields["cell_fraction"], np.float64), 0.0, 1.0 - blood)
     held = np.sum([frame.carriers[name].sum(axis=0) for name in IN_CELLS], axis=0) > 0
