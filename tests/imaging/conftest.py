@@ -17,26 +17,27 @@ from tme_sim.state.lattice import Lattice
 LATTICE = Lattice((2, 4, 4), 15.0)
 
 
-def tissue(number: float = 20.0, **changes: Any) -> Frame:
+def tissue(number: float = 20.0, lattice: Lattice = LATTICE, **changes: Any) -> Frame:
     """A tube along x through the middle, cells on every second site, carriers everywhere."""
-    zero = np.zeros((2, *LATTICE.voxels))
-    lumen = np.zeros(LATTICE.voxels)
+    zero = np.zeros((2, *lattice.voxels))
+    lumen = np.zeros(lattice.sites)
     lumen[1, 1:3] = 0.06
+    lumen = lattice.on_voxels(lumen).copy()
     carriers = {name: zero.copy() for name in COMPARTMENTS}
     carriers["extracellular"][0], carriers["blood"][0], carriers["endothelium"][1] = number, number * (lumen > 0), lumen > 0
     sites = {"tumor_cells": np.arange(0, 32, 4), "macrophages": np.arange(2, 32, 4)}
     held = {kind: np.full((8, 2), number / 2) for kind in sites}
     for kind, site in sites.items():
-        carriers[kind] += held[kind][0, 0] * (np.bincount(site, minlength=32) > 0).reshape(LATTICE.sites)
+        carriers[kind] += lattice.evenly(np.bincount(site, np.full(8, number / 2), 32))
     tube = {"z0_um": 16.0, "y0_um": 30.0, "x0_um": -20.0, "z1_um": 16.0, "y1_um": 30.0, "x1_um": 80.0, "radius_um": 4.0}
     made = Frame(
         time_s=3600.0,
         seed=7,
-        lattice=LATTICE,
+        lattice=lattice,
         carriers=carriers,
         held=held,
         agents={kind: pd.DataFrame({"id": np.arange(8), "site": site}) for kind, site in sites.items()},
-        fields={"lumen_fraction": lumen, "cell_fraction": np.full(LATTICE.voxels, 0.3)},
+        fields={"lumen_fraction": lumen, "cell_fraction": np.full(lattice.voxels, 0.3)},
         organs={},
         tumor_carriers=np.ones(2),
         label_on={},

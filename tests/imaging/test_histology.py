@@ -123,12 +123,13 @@ def test_the_operator_finds_carriers_about_where_all_of_them_are(
     ) == pytest.approx(100)
 
 
-def test_a_section_is_one_plane_with_its_settings_and_its_truth(make_frame: Callable[..., Frame]) -> None:
-    frame = make_frame(200.0)
+@pytest.mark.parametrize("refinement", [1, 2])
+def test_a_section_is_one_plane_with_its_settings_and_its_truth(make_frame: Callable[..., Frame], refinement: int) -> None:
+    frame = make_frame(200.0 / refinement**3, Lattice((2, 4, 4), 15.0, refinement))
     (image,) = operator().acquire(frame)
     assert image.data.shape == (4, 1, 120, 120)
     assert image.voxel_um == (8.0, 0.5, 0.5)
-    assert image.origin_um == (3 + 4, 0.25, 0.25)  # the middle eight of fifteen planes
+    assert image.origin_um == pytest.approx((7.5, 0.25, 0.25), abs=0.5 * (2 - refinement) + 1e-9)  # the middle planes of a site
     assert image.acquisition["thickness_um"] == 8.0
     ideal, seen = image.layers["truth"][0].sum(dtype=np.float64), DETECTOR.above_background(image.layers["noise_free"][0])
     assert seen.sum() * DETECTOR.gain == pytest.approx(ideal, rel=1e-4)

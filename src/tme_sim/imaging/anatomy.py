@@ -115,8 +115,9 @@ class Box:
         return values
 
     def index(self, position_um: Floats) -> NDArray[np.int64]:
-        """Flat index of the points nearest to (…, 3) positions in the lattice, at the box's border for those outside."""
+        """Flat index of the points nearest to (…, 3) positions in the lattice; those beyond the box's border are mirrored in it."""
         at = np.floor((position_um - self.corner_um) / self.step_um).astype(np.int64)
+        at = np.where(at < 0, -1 - at, np.where(at >= self.shape, 2 * np.array(self.shape) - 1 - at, at))
         return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(at, -1, 0)), self.shape, mode="clip"), np.int64)
 
 

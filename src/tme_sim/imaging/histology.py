@@ -55,7 +55,7 @@ class Histology(Microscope):
         width = self.narrowest_um({name: optics.lateral_um(*pair) for name, pair in waves.items()})
         self.refuse_unplaced(frame.lattice, width)
         pixels, per_pixel = mesh(frame.lattice, (STEP_UM, self.pixel_um, self.pixel_um), (np.inf, width, width))
-        parts: Whole = (pixels[0], pixels[1] * per_pixel[1], pixels[2] * per_pixel[2])
+        parts: Whole = (pixels[0] * per_pixel[0], pixels[1] * per_pixel[1], pixels[2] * per_pixel[2])
         box = choose_box(frame.lattice, self.center_um, (self.thickness_um, self.size_um, self.size_um), parts)  # type: ignore[arg-type]
         planes = max(1, round(self.thickness_um / box.step_um[0]))
         first = max(0, (box.shape[0] - planes) // 2)
