@@ -36,7 +36,7 @@ def test_a_run_with_a_readout_leaves_images_numbers_and_a_page(seen: Path) -> No
     table = pd.read_parquet(images / "quantification.parquet")
     assert sorted(table["time_s"].unique()) == [1200, 2400]
     read = table[(table["region"] == "tumor") & (table["time_s"] == 2400)].set_index("quantity")["value"]
-    assert 0.3 < read["percent_id_per_g"] / read["true_percent_id_per_g"] < 1.2
+    assert 0.3 < read["percent_id_per_g"] / read["percent_id_per_g_true"] < 1.2
 
 
 def test_the_command_looks_again_with_other_settings_and_formats(seen: Path, capsys: pytest.CaptureFixture[str]) -> None:

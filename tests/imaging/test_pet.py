@@ -105,7 +105,7 @@ def test_decay_runs_back_to_the_injection(image: Image) -> None:
     (later,) = scanner().acquire(frame(time_s=48 * HOUR_S))
     factor = 2 ** (-24 / 12.7)
     np.testing.assert_allclose(later.layers["truth"], image.layers["truth"] * factor, rtol=1e-5, atol=1e-3)
-    for quantity in ("true_percent_id_per_g", "true_suv_mean"):
+    for quantity in ("percent_id_per_g_true", "suv_mean_true"):
         assert value(later, "tumor", quantity) == pytest.approx(value(image, "tumor", quantity), rel=1e-12)
 
 
@@ -113,7 +113,7 @@ def test_the_tumor_has_its_true_uptake_beside_what_is_measured(image: Image) -> 
     given = frame()
     in_blood = 0.03 * 2000 * 0.6**3 * 1e9 * 4e7 / 1.7e12
     percent = 100 * (given.tumor_carriers.sum() + in_blood) / given.injected / TUMOR_G
-    assert value(image, "tumor", "true_percent_id_per_g") == pytest.approx(percent, rel=1e-9)
+    assert value(image, "tumor", "percent_id_per_g_true") == pytest.approx(percent, rel=1e-9)
     assert value(image, "tumor", "recovery") < 1
     assert value(image, "tumor", "percent_id_per_g") == pytest.approx(percent * value(image, "tumor", "recovery"), rel=0.05)
     assert {q.flag for q in image.quantities if (q.region, q.quantity) == ("tumor", "suv_mean")} == {PARTIAL}
@@ -162,13 +162,13 @@ def test_detached_label_is_where_its_fate_took_it() -> None:
     (seen,) = scanner().acquire(given)
     total = sum(organs.values()) + 2000 * (0.8 * 2000 + 0.5 * 1000)
     assert seen.layers["truth"].sum(dtype=np.float64) * VOXEL_ML == pytest.approx(0.05 * 2 ** (-24 / 12.7) * total, rel=1e-6)
-    assert value(seen, "bone", "true_activity") > value(seen, "body", "true_activity")
+    assert value(seen, "bone", "activity_true") > value(seen, "body", "activity_true")
 
 
 def test_a_tumor_of_one_lattice_is_seen_for_what_it_is_not() -> None:
     small = replace(LATTICE, patches=(Patch("tumor", 0, 10, 1),))
     (taken,) = scanner().acquire(frame(lattice=small, tumor_mass_g=TUMOR_G / 2000))
-    assert value(taken, "tumor", "true_percent_id_per_g") > 5 * value(taken, "body", "true_percent_id_per_g")
+    assert value(taken, "tumor", "percent_id_per_g_true") > 5 * value(taken, "body", "percent_id_per_g_true")
     assert value(taken, "tumor", "recovery") < 0.2
     assert {q.flag for q in taken.quantities if (q.region, q.quantity) == ("tumor", "activity")} == {PARTIAL}
     assert taken.acquisition["EffectiveLatticesInTumor"] == pytest.approx(1)
@@ -182,7 +182,7 @@ def test_few_counts_are_flagged() -> None:
 def test_a_grown_tumor_keeps_its_amount(image: Image) -> None:
     (grown,) = scanner().acquire(frame(tumor_mass_g=2 * TUMOR_G))
     tissue = 6e6 / (6e6 + 0.03 * 2000 * 0.6**3 * 1e9 * 4e7 / 1.7e12)
-    ratio = value(grown, "tumor", "true_activity") / value(image, "tumor", "true_activity")
+    ratio = value(grown, "tumor", "activity_true") / value(image, "tumor", "activity_true")
     assert ratio == pytest.approx(tissue / 2 + (1 - tissue), rel=1e-7)
     everything = [taken.layers["truth"].sum(dtype=np.float64) for taken in (grown, image)]
     assert everything[0] == pytest.approx(everything[1], rel=1e-6)

@@ -79,9 +79,9 @@ def read_off(
             rows["recovery"] = (recovery, "1")
         found += [Quantity(name, quantity, value, unit, flag) for quantity, (value, unit) in rows.items()]
         found += [
-            Quantity(name, "true_activity", true, "Bq/mL"),
-            Quantity(name, "true_percent_id_per_g", uptake.percent_id_per_g(true), "%/g"),
-            Quantity(name, "true_suv_mean", uptake.suv(true), "1"),
+            Quantity(name, "activity_true", true, "Bq/mL"),
+            Quantity(name, "percent_id_per_g_true", uptake.percent_id_per_g(true), "%/g"),
+            Quantity(name, "suv_mean_true", uptake.suv(true), "1"),
         ]
         if name == TUMOR and around.any():
             level, noise = float(data[around].mean()), float((data - noise_free)[around].std())
