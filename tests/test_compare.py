@@ -13,10 +13,12 @@ import pytest
 
 from tme_sim.analysis.organ_curves import organ_curves, span_h
 from tme_sim.analysis.truth_image import truth_image
+from tme_sim.api import open_run
 from tme_sim.cli import main
 from tme_sim.config.beginning import body_of
 from tme_sim.config.instruments import frame_of
 from tme_sim.config.load import reopen
+from tme_sim.files.images import save_image
 from tme_sim.files.run_folder import RunFolder
 
 DATA = Path(os.environ.get("TME_SIM_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -139,6 +141,24 @@ def test_pla_peg_biodistribution_is_read_and_compared(run: RunFolder, capsys: py
     table = pd.read_csv(DATA / "pla_peg_biodistribution" / "T_67.csv")
     early = table[(table["scenario"] == "T_67_low") & (table["prob.mean"] == "D_L_aver") & (table["t"] < 4)]
     assert first["count"] == len(early)
+
+
+@pytest.mark.slow
+def test_the_image_of_an_instrument_is_compared_with_its_own_file(
+    dataset: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["quick", "nanoparticle=liposome_cu64", "protocol.dose=5MBq", "protocol.dose_of=activity", "lattice.size=120um"]
+    words += ["protocol.duration=1h", "record.interval=1h", "report=false", "--quiet"]
+    assert main(["run", *words, "--out", str(tmp_path / "run")]) == 0
+    image = open_run(tmp_path / "run").image("pet_preclinical")
+    save_image(dataset / "scan.nii.gz", image)
+    corner = [f"{centre - edge / 2} um" for centre, edge in zip(image.origin_um, image.voxel_um, strict=True)]
+    fwhm = image.acquisition["PointSpreadFWHM_mm"]
+    part = {"file": "scan.nii.gz", "unit": "Bq/mL", "readout": "pet_preclinical", "fwhm": f"{fwhm} mm", "position": corner}
+    (dataset / "dataset.yaml").write_text(CARD + f"image: {json.dumps(part)}\n", "utf-8")
+    measures = compared(RunFolder(tmp_path / "run"), capsys, str(dataset))["comparisons"][0]["measures"]
+    assert measures["RMSE"]["simulated"] < 1e-5 * measures["RMSE"]["null"]
+    assert measures["concordance"]["simulated"] == pytest.approx(1, abs=1e-9)
 
 
 @pytest.mark.slow

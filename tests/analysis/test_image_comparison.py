@@ -14,6 +14,7 @@ from tme_sim.analysis.image_match import to_resolution
 from tme_sim.config.units import parse_quantity
 from tme_sim.files.dataset import Picture, read_dataset
 from tme_sim.files.image import Image
+from tme_sim.files.images import save_image
 from tme_sim.state.errors import InputError
 
 SHAPE, VOXEL_UM = (24, 32, 40), 10.0
@@ -87,6 +88,23 @@ def test_a_readout_that_is_blurred_already_is_blurred_by_the_difference_of_squar
         outcome(tmp_path, further, told, fwhm="20 um")
     with pytest.raises(InputError, match="simulated_fwhm: must be there: carriers does not tell its resolution"):
         outcome(tmp_path, further, image(seen, modality="PET"), fwhm="50 um")
+
+
+def test_the_width_and_height_of_a_microscopes_spot_are_its_resolution(tmp_path: Path) -> None:
+    seen = image(modality="micr", acquisition={"psf_width_um": 30.0, "psf_height_um": 40.0})
+    wide = to_resolution(TRUTH, (VOXEL_UM,) * 3, (40.0, 30.0, 30.0), (50.0, 50.0, 50.0))
+    assert outcome(tmp_path, wide, seen, fwhm="50 um")[0]["image"]["RMSE"].simulated == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("ending", ["nii.gz", "ome.tif"])
+def test_measured_volumes_of_other_formats_lie_where_they_should(tmp_path: Path, ending: str) -> None:
+    """An image without symmetry, whose file says the size of its unequal voxels."""
+    data = TRUTH + np.arange(SHAPE[0])[:, None, None] + 2 * np.arange(SHAPE[1])[:, None] + 4 * np.arange(SHAPE[2])
+    sizes: dict[str, Any] = {"voxel_um": (30.0, 20.0, 10.0), "origin_um": (15.0, 10.0, 5.0), "unit": "1/mL", "time_s": 0}
+    seen = Image(name="carriers", data=data, modality="truth", **sizes)
+    save_image(tmp_path / f"scan.{ending}", seen)
+    measures = outcome(tmp_path, data, seen, file=f"scan.{ending}", voxel=None)[0]["image"]
+    assert measures["RMSE"].simulated == pytest.approx(0, abs=1e-4)  # float32, of the values and of the voxel's edge
 
 
 @pytest.mark.parametrize("which", ["measured", "simulated"])

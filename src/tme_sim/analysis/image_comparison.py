@@ -178,10 +178,12 @@ def _fwhm(picture: Picture, image: Image) -> tuple[float, float, float]:
         return picture.simulated_fwhm_um
     if image.modality == TRUTH:
         return (0.0, 0.0, 0.0)
-    said = image.acquisition.get("PointSpreadFWHM_mm")
-    if said is None:
-        raise InputError("image simulated_fwhm", None, f"must be there: {image.name} does not tell its resolution")
-    return (1e3 * float(said),) * 3
+    told = image.acquisition
+    if "PointSpreadFWHM_mm" in told:
+        return (1e3 * float(told["PointSpreadFWHM_mm"]),) * 3
+    if "psf_width_um" in told:
+        return float(told["psf_height_um"]), float(told["psf_width_um"]), float(told["psf_width_um"])
+    raise InputError("image simulated_fwhm", None, f"must be there: {image.name} does not tell its resolution")
 
 
 def _corner(image: Image) -> tuple[float, float, float]:

@@ -12,11 +12,10 @@ from tme_sim.imaging.frame import Frame
 UM3_PER_ML = 1e12
 
 
-def truth_image(frame: Frame, *, loaded_only: bool = False, flushed: bool = False) -> Image:
+def truth_image(frame: Frame, *, flushed: bool = False) -> Image:
     """Carriers per mL of every voxel of the lattice, blood's included unless it is flushed; layers `inside` and `vessels`."""
     parts = [amount for place, amount in frame.carriers.items() if not (flushed and place == "blood")]
-    total = np.sum(parts, axis=0)
-    held = total[0] if loaded_only else total.sum(axis=0)
+    held = np.sum(parts, axis=(0, 1))
     lattice, fields = frame.lattice, frame.fields
     layers = {
         "inside": fields["inside"] > 0,

@@ -218,9 +218,12 @@ def _curves(part: Part) -> Curves:
     for key, mapping in (("columns", columns), ("organs", organs), ("dose", dose)):
         if not isinstance(mapping, Mapping):
             raise InputError(part.field(key), mapping, "must hold keys and values")
-    if unknown := [key for key in columns if key not in TIDY]:
-        raise InputError(part.field("columns"), unknown[0], f"is none of {', '.join(TIDY)}")
+    for key, theirs in columns.items():
+        if key not in TIDY or not isinstance(theirs, str | None):
+            raise InputError(part.field("columns"), key, f"must be one of {', '.join(TIDY)}, and name a column or be null")
     unit, times = part.get("unit"), part.get("times") or []
+    if not isinstance(times, list):
+        raise InputError(part.field("times"), times, "must be a list")
     named = {name: name for name in TIDY if not (name == "group" or (name == "unit" and unit))}
     return Curves(
         files=tuple(part.path(name, "files") for name in files),

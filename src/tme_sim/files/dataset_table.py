@@ -48,7 +48,9 @@ def _read(path: Path, curves: Curves) -> pd.DataFrame:
     try:
         raw = pd.read_csv(path, dtype=str, comment="#", skipinitialspace=True, encoding="utf-8")
     except (OSError, ValueError) as error:
-        raise InputError(path.name, None, f"must be a CSV file with a row of column names ({str(error)[:100]})") from None
+        raise InputError(
+            path.name, None, f"must be a CSV file with a row of column names ({' '.join(str(error).split())[:100]})"
+        ) from None
     wanted = {ours: theirs for ours, theirs in curves.columns.items() if theirs is not None}
     if missing := [theirs for theirs in wanted.values() if theirs not in raw.columns]:
         raise InputError(path.name, None, f"must have the columns {', '.join(wanted.values())}; {missing[0]} is missing")
