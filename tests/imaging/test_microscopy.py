@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from scipy.signal import fftconvolve
 
-from tme_sim.imaging.anatomy import KINDS, choose_box, draw
+from tme_sim.imaging.anatomy import KINDS, draw
+from tme_sim.imaging.box import choose_box
 from tme_sim.imaging.detector import Detector, exposure_s
 from tme_sim.imaging.fluorophore import glow_of_carriers, glow_of_drug
 from tme_sim.imaging.frame import COMPARTMENTS, Frame

@@ -5,24 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil, pi
-from typing import Any
+from math import pi
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
+from tme_sim.imaging.box import Box
 from tme_sim.imaging.frame import Frame
 from tme_sim.numerics.random import Key, normals, stream_key, uniforms
 from tme_sim.numerics.stamp import distance_to_capsules, draw_balls
-from tme_sim.state.errors import InputError
-from tme_sim.state.lattice import Lattice
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Triple = tuple[float, float, float]
-Whole = tuple[int, int, int]
 
 KINDS = ("tumor_cells", "macrophages", "monocytes", "neutrophils", "t_cells")
 """Cells that are drawn; the number of a kind is its place here."""
@@ -40,115 +36,6 @@ CLINGING_UM = 3.0
 """How far an arrested cell reaches into the lumen (assumed; it flattens)."""
 PIECE_UM = 10.0
 """Vessels are drawn in pieces of about this length, so that the boxes around them stay small."""
-MOST_POINTS = 1.5e8
-
-
-@dataclass(frozen=True)
-class Box:
-    """Whole sites `first` to `last` (exclusive) of a lattice, each edge of a site divided into `parts` along (z, y, x).
-
-    The number of parts is a multiple of the lattice's refinement, so every point lies in one voxel.
-    """
-
-    lattice: Lattice
-    first: Whole
-    last: Whole
-    parts: Whole
-
-    def __post_init__(self) -> None:
-        if np.prod(np.array(self.shape, np.float64)) > MOST_POINTS:
-            points = " × ".join(map(str, self.shape))
-            raise InputError("size", f"{points} points", f"needs up to {MOST_POINTS:g}; choose a smaller size or larger pixels")
-
-    @property
-    def sites(self) -> Whole:
-        """Sites along (z, y, x)."""
-        z, y, x = (b - a for a, b in zip(self.first, self.last, strict=True))
-        return z, y, x
-
-    @property
-    def shape(self) -> Whole:
-        """Points along (z, y, x)."""
-        z, y, x = (n * p for n, p in zip(self.sites, self.parts, strict=True))
-        return z, y, x
-
-    @property
-    def step_um(self) -> Triple:
-        """Distance of points along (z, y, x)."""
-        z, y, x = (self.lattice.site_um / p for p in self.parts)
-        return z, y, x
-
-    @property
-    def corner_um(self) -> Floats:
-        """(3,) where the box starts."""
-        return np.array(self.first) * self.lattice.site_um
-
-    @property
-    def parts_of_voxel(self) -> Whole:
-        """Points of a voxel along (z, y, x)."""
-        z, y, x = (p // self.lattice.refinement for p in self.parts)
-        return z, y, x
-
-    def voxels(self, values: NDArray[Any]) -> NDArray[Any]:
-        """The box's part of (…, z, y, x) values on the lattice's voxels."""
-        r = self.lattice.refinement
-        z, y, x = (slice(a * r, b * r) for a, b in zip(self.first, self.last, strict=True))
-        return values[..., z, y, x]
-
-    def rows(self, points: NDArray[Any]) -> NDArray[Any]:
-        """(z, y, x) points → (voxels of the box, points of a voxel)."""
-        a, b, c = self.parts_of_voxel
-        nz, ny, nx = (n // p for n, p in zip(self.shape, (a, b, c), strict=True))
-        return points.reshape(nz, a, ny, b, nx, c).transpose(0, 2, 4, 1, 3, 5).reshape(nz * ny * nx, a * b * c)
-
-    def point(self, row: NDArray[np.int64], part: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Flat index of a voxel's part, as `rows` counts both."""
-        per = self.parts_of_voxel
-        voxels = tuple(n // p for n, p in zip(self.shape, per, strict=True))
-        at = [v * p + i for v, p, i in zip(np.unravel_index(row, voxels), per, np.unravel_index(part, per), strict=True)]
-        return np.asarray(np.ravel_multi_index(at, self.shape), np.int64)
-
-    def on_points(self, values: NDArray[Any]) -> NDArray[Any]:
-        """Each voxel's value at all its points: (z, y, x) of the box's voxels → points."""
-        for axis, n in enumerate(self.parts_of_voxel):
-            values = np.repeat(values, n, axis)
-        return values
-
-    def index(self, position_um: Floats) -> NDArray[np.int64]:
-        """Flat index of the points nearest to (…, 3) positions in the lattice; those beyond the box's border are mirrored in it."""
-        at = np.floor((position_um - self.corner_um) / self.step_um).astype(np.int64)
-        at = np.where(at < 0, -1 - at, np.where(at >= self.shape, 2 * np.array(self.shape) - 1 - at, at))
-        return np.asarray(np.ravel_multi_index(tuple(np.moveaxis(at, -1, 0)), self.shape, mode="clip"), np.int64)
-
-
-def choose_box(lattice: Lattice, centre_um: Triple | None, size_um: Triple, parts: Whole) -> Box:
-    """The sites that a field of this size touches around this place, within the lattice and the patch that it lies in.
-
-    centre_um: None for the middle of the thickest patch.
-    """
-    if centre_um is None:
-        patch = max(lattice.patches, key=lambda patch: patch.planes)
-        planes = patch.first_plane + patch.planes / 2
-        centre_um = (planes * lattice.site_um, *(n * lattice.site_um / 2 for n in lattice.sites[1:]))  # type: ignore[assignment]
-    assert centre_um is not None
-    patch = lattice.patches[int(lattice.patch_of_site(np.array([_site_at(lattice, centre_um)]))[0])]
-    ends = [(patch.first_plane, patch.first_plane + patch.planes), (0, lattice.sites[1]), (0, lattice.sites[2])]
-    first, last = [], []
-    for centre, size, (low, high) in zip(centre_um, size_um, ends, strict=True):
-        wanted = max(1, ceil(size / lattice.site_um - 1e-9))
-        start = round(centre / lattice.site_um - wanted / 2)
-        first.append(max(low, min(start, high - wanted)))
-        last.append(min(high, first[-1] + wanted))
-    return Box(lattice, (first[0], first[1], first[2]), (last[0], last[1], last[2]), parts)
-
-
-def _site_at(lattice: Lattice, position_um: Triple) -> int:
-    """Flat index of the site at a position. Raises InputError outside the lattice."""
-    edges = [n * lattice.site_um for n in lattice.sites]
-    if not all(0 <= at < edge for at, edge in zip(position_um, edges, strict=True)):
-        told = ", ".join(f"{edge:g}" for edge in edges)
-        raise InputError("center", f"{position_um} um", f"must lie within the lattice of {told} um along (z, y, x)")
-    return int(np.ravel_multi_index([int(at // lattice.site_um) for at in position_um], lattice.sites))
 
 
 @dataclass(frozen=True)

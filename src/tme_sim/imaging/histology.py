@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tme_sim.imaging.anatomy import NUCLEUS, Anatomy, Whole, choose_box, draw
-from tme_sim.imaging.base import Frame, Image, Quantity, generator
-from tme_sim.imaging.micrograph import Floats, Microscope, common_settings, mesh, origin_um, to_pixels
+from tme_sim.imaging.anatomy import NUCLEUS, Anatomy, draw
+from tme_sim.imaging.base import Frame, Image, Quantity
+from tme_sim.imaging.box import Box, Mesh, choose_box, mesh
+from tme_sim.imaging.micrograph import Floats, Microscope, See, origin_um, to_pixels
 from tme_sim.imaging.optics import Optics, project
 from tme_sim.imaging.placement import Placed
 from tme_sim.imaging.segmentation import MACROPHAGES, OTHERS, OUTSIDE, VESSELS, Stained, segment, threshold
+from tme_sim.imaging.stains import Channel
 from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import parameter
 
@@ -51,59 +54,50 @@ class Histology(Microscope):
             raise InputError("channels", f"without {', '.join(missing)}", f"a section is read by all of {', '.join(STAINED)}")
 
     def acquire(self, frame: Frame) -> list[Image]:
-        optics, waves = Optics(kind="widefield", objective=self.objective), self.wavelengths_um()
-        width = self.narrowest_um({name: optics.lateral_um(*pair) for name, pair in waves.items()})
+        optics = Optics(kind="widefield", objective=self.objective)
+        width = self.narrowest_um({name: optics.lateral_um(*pair) for name, pair in self.wavelengths_um().items()})
         self.refuse_unplaced(frame.lattice, width)
-        pixels, per_pixel = mesh(frame.lattice, (STEP_UM, self.pixel_um, self.pixel_um), (np.inf, width, width))
-        parts: Whole = (pixels[0] * per_pixel[0], pixels[1] * per_pixel[1], pixels[2] * per_pixel[2])
-        box = choose_box(frame.lattice, self.center_um, (self.thickness_um, self.size_um, self.size_um), parts)  # type: ignore[arg-type]
-        planes = max(1, round(self.thickness_um / box.step_um[0]))
-        first = max(0, (box.shape[0] - planes) // 2)
-        cut = slice(first, first + planes)
+        grid = mesh(frame.lattice, (STEP_UM, self.pixel_um, self.pixel_um), (np.inf, width, width))
+        size_um = (self.thickness_um, self.size_um, self.size_um)
+        box = choose_box(frame.lattice, self.center_um, size_um, grid.parts)
+        cut = _middle(box.shape[0], round(self.thickness_um / box.step_um[0]))
         anatomy = draw(frame, box, self.cell_um3)
         placed = self.placed(frame, anatomy)
-        images, exposures = [], {}
-        for colour in self.colours(frame, anatomy, placed):
-            light = colour.light[cut]
-            psf = optics.section(*waves[colour.name], len(light), box.step_um)
-            seen, ideal = (
-                to_pixels(plane[None], (1, *per_pixel[1:]), True) for plane in (project(light, psf), light.sum(axis=0))
-            )
-            expected, truth, exposures[colour.name] = self.electrons(colour.name, seen, ideal)
-            counts = self.detector.read(expected, generator(frame, "histology", colour.name))
-            images.append((counts, self.detector.mean_counts(expected), truth * self.detector.gain))
-        data, noise_free, truth = (np.stack(layer).astype(np.float32) for layer in zip(*images, strict=True))
-        stained = self.read_section(dict(zip(self.channels, data[:, 0], strict=True)), box.lattice.site_um / pixels[1])
-        true = [
-            *true_shares("section", within(placed, anatomy, cut)),
-            *true_shares("tumor", in_tumor(frame)),
-            Quantity("section", "nuclei_true", float(nuclei_in(anatomy, cut)), "1"),
-        ]
-        step = (len(light) * box.step_um[0], box.lattice.site_um / pixels[1], box.lattice.site_um / pixels[2])
-        origin = origin_um(box, step)
+        pictures = self.take(frame, self.colours(frame, anatomy, placed), _see(optics, box, grid, cut), "histology")
+        pixel_um = grid.pixel_um(frame.lattice.site_um)
+        stained = self.read_section(dict(zip(self.channels, pictures.counts[:, 0], strict=True)), pixel_um[1])
+        thickness_um = (cut.stop - cut.start) * box.step_um[0]
+        z, y, x = origin_um(box, (thickness_um, *pixel_um[1:]))
         return [
             Image(
                 name="histology",
-                data=data,
-                voxel_um=step,
-                origin_um=(origin[0] + first * box.step_um[0], *origin[1:]),
+                data=pictures.counts,
+                voxel_um=(thickness_um, *pixel_um[1:]),
+                origin_um=(z + cut.start * box.step_um[0], y, x),
                 unit="counts",
                 time_s=frame.time_s,
                 modality="micr",
                 channels=self.channels,
-                layers={"noise_free": noise_free, "truth": truth},
+                layers={"noise_free": pictures.noise_free, "truth": pictures.truth},
                 regions=stained.regions(self.cell_expansion_um)[None],
                 region_names=REGIONS,
-                quantities=(*self.reported(data[self.channels.index("particles"), 0], stained), *true),
-                acquisition={
-                    **common_settings(self, exposures, waves),
-                    "suffix": "FLUO",
-                    "thickness_um": len(light) * box.step_um[0],
-                    "cell_expansion_um": self.cell_expansion_um,
-                    "truth": "light of each pixel's own column, unblurred, as counts above the background",
-                },
+                quantities=(
+                    *self.reported(pictures.counts[self.channels.index("particles"), 0], stained),
+                    *true_shares("section", within(placed, anatomy, cut)),
+                    *true_shares("tumor", in_tumor(frame)),
+                    Quantity("section", "nuclei_true", float(nuclei_in(anatomy, cut)), "1"),
+                ),
+                acquisition={**self.settings(pictures), **self._more_settings(thickness_um)},
             )
         ]
+
+    def _more_settings(self, thickness_um: float) -> dict[str, Any]:
+        return {
+            "suffix": "FLUO",
+            "thickness_um": thickness_um,
+            "cell_expansion_um": self.cell_expansion_um,
+            "truth": "light of each pixel's own column, unblurred, as counts above the background",
+        }
 
     def read_section(self, counts: Mapping[str, Floats], pixel_um: float) -> Stained:
         """Masks by the stains alone."""
@@ -129,6 +123,23 @@ class Histology(Microscope):
             rows.append(Quantity("section", f"extracellular_percent_expanded_{expansion:g}um", share, "%", flag))
         rows.append(Quantity("section", "nuclei", float(stained.nuclei.max()), "1"))
         return rows
+
+
+def _middle(n: int, wanted: int) -> slice:
+    """The middle planes of n, at least one."""
+    planes = min(n, max(1, wanted))
+    return slice((n - planes) // 2, (n - planes) // 2 + planes)
+
+
+def _see(optics: Optics, box: Box, grid: Mesh, cut: slice) -> See:
+    def see(colour: Channel) -> tuple[Floats, Floats]:
+        light = colour.light[cut]
+        psf = optics.section(colour.excitation_um, colour.emission_um, len(light), box.step_um)
+        planes = project(light, psf), light.sum(axis=0)
+        seen, ideal = (to_pixels(plane[None], (1, *grid.points[1:]), camera=True) for plane in planes)
+        return seen, ideal
+
+    return see
 
 
 def shares(light: Floats, regions: Floats) -> dict[str, float]:

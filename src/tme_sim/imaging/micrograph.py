@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tme_sim.imaging.anatomy import Anatomy, Box, Triple, Whole
-from tme_sim.imaging.base import Frame, Readout
-from tme_sim.imaging.detector import Detector, exposure_s
+from tme_sim.imaging.anatomy import Anatomy
+from tme_sim.imaging.base import Frame, Readout, generator
+from tme_sim.imaging.box import Box, Triple, Whole
+from tme_sim.imaging.detector import BRIGHTEST, Detector, exposure_s
 from tme_sim.imaging.optics import Objective
 from tme_sim.imaging.placement import Placed, evenly, place
 from tme_sim.imaging.stains import DYES, STAINS_UM, Channel, Dyes, Name, channel
@@ -23,8 +24,21 @@ from tme_sim.state.parameters import given, parameter
 
 Floats = NDArray[Any]
 
-POINTS_ACROSS = 2
-"""Points across the width of the dyes' PSF at least, before they are put together to pixels."""
+See = Callable[[Channel], tuple[Floats, Floats]]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """All channels, (channel, z, y, x): counts, their mean without noise, and by ideal optics, above the background.
+
+    exposure_s: of the dyes; share: channel → light by compartment.
+    """
+
+    counts: NDArray[np.float32]
+    noise_free: NDArray[np.float32]
+    truth: NDArray[np.float32]
+    exposure_s: Mapping[str, float]
+    share: Mapping[str, Mapping[str, float]]
 
 
 @dataclass(kw_only=True)
@@ -110,48 +124,47 @@ class Microscope(Readout):
         for name in self.channels:
             yield channel(name, frame, anatomy, placed, self.dyes, self.vessel_stain)
 
-    def electrons(self, name: str, light: Floats, ideal: Floats) -> tuple[Floats, Floats, float]:
-        """Expected photo-electrons of blurred and of ideal light in each pixel, and the exposure for them (0 of a stain)."""
+    def take(self, frame: Frame, colours: Iterable[Channel], see: See, *purpose: str) -> Pictures:
+        """The channels one by one: exposed as their operator would, with noise by its purpose.
+
+        see: light of a channel → (z, y, x) of pixels, through the optics and through ideal ones.
+        """
+        layers, exposures, share = [], {}, {}
+        for colour in colours:
+            light, ideal = see(colour)
+            scale, time_s = self._exposed(colour.name, light)
+            counts = self.detector.read(light * scale, generator(frame, *purpose, colour.name))
+            layers.append((counts, self.detector.mean_counts(light * scale), ideal * (scale * self.detector.gain)))
+            share[colour.name] = colour.share
+            if time_s is not None:
+                exposures[colour.name] = time_s
+        counts, noise_free, truth = (np.stack(layer).astype(np.float32) for layer in zip(*layers, strict=True))
+        return Pictures(counts, noise_free, truth, exposures, share)
+
+    def _exposed(self, name: str, light: Floats) -> tuple[float, float | None]:
+        """Photo-electrons per unit of light, and the exposure that gives them; of a stain as many as are wanted of it."""
         if name in DYES:
             per_s = self.excitations_per_s * self.efficiency
             time_s = self.exposure_s or exposure_s(light * per_s, self.detector, self.longest_exposure_s)
-            return light * (per_s * time_s), ideal * (per_s * time_s), time_s
-        brightest = float(np.percentile(light, 99.9)) or float(light.max())
-        scale = self.stain_electrons / brightest if brightest > 0 else 0.0
-        return light * scale, ideal * scale, 0.0
+            return per_s * time_s, time_s
+        brightest = float(np.percentile(light, BRIGHTEST)) or float(light.max())
+        return self.stain_electrons / brightest if brightest > 0 else 0.0, None
 
-
-def common_settings(
-    microscope: Microscope, exposures: Mapping[str, float], waves: Mapping[str, tuple[float, float]]
-) -> dict[str, Any]:
-    """Settings that any of these microscopes writes beside its image."""
-    detector = microscope.detector
-    return {
-        "numerical_aperture": microscope.aperture,
-        "refractive_index": microscope.refractive_index,
-        "placement": microscope.placement,
-        "exposure_s": {name: time for name, time in exposures.items() if time > 0},
-        "excitation_um": {name: pair[0] for name, pair in waves.items()},
-        "emission_um": {name: pair[1] for name, pair in waves.items()},
-        "bits": detector.bits,
-        "gain": detector.gain,
-        "offset": detector.offset,
-        "background_electrons": detector.background,
-        "read_noise_electrons": detector.read_noise,
-    }
-
-
-def mesh(lattice: Lattice, pixel_um: Triple, psf_um: Triple) -> tuple[Whole, Whole]:
-    """Pixels of a site and points of a pixel along (z, y, x), so that points sample the PSF and none lies in two voxels."""
-    pixels, per_pixel = [], []
-    for pixel, psf in zip(pixel_um, psf_um, strict=True):
-        n = max(1, round(lattice.site_um / pixel))
-        points = max(1, int(np.ceil(lattice.site_um / n / (psf / POINTS_ACROSS) - 1e-9)))
-        while n * points % lattice.refinement:
-            points += 1
-        pixels.append(n)
-        per_pixel.append(points)
-    return (pixels[0], pixels[1], pixels[2]), (per_pixel[0], per_pixel[1], per_pixel[2])
+    def settings(self, pictures: Pictures) -> dict[str, Any]:
+        """What any of these microscopes writes beside its image."""
+        detector = self.detector
+        return {
+            "numerical_aperture": self.aperture,
+            "refractive_index": self.refractive_index,
+            "placement": self.placement,
+            "exposure_s": dict(pictures.exposure_s),
+            "wavelengths_um": self.wavelengths_um(),
+            "bits": detector.bits,
+            "gain": detector.gain,
+            "offset": detector.offset,
+            "background_electrons": detector.background,
+            "read_noise_electrons": detector.read_noise,
+        }
 
 
 def to_pixels(points: Floats, per_pixel: Whole, camera: bool) -> Floats:
@@ -161,13 +174,7 @@ def to_pixels(points: Floats, per_pixel: Whole, camera: bool) -> Floats:
     return np.asarray(mean * (b * c if camera else 1))
 
 
-def voxel_um(box: Box, per_pixel: Whole) -> Triple:
-    """Edges of a pixel along (z, y, x)."""
-    z, y, x = (step * n for step, n in zip(box.step_um, per_pixel, strict=True))
-    return z, y, x
-
-
-def origin_um(box: Box, step_um: Triple) -> Triple:
+def origin_um(box: Box, pixel_um: Triple) -> Triple:
     """Centre of the first pixel in the lattice."""
-    z, y, x = (float(corner + step / 2) for corner, step in zip(box.corner_um, step_um, strict=True))
+    z, y, x = (float(corner + edge / 2) for corner, edge in zip(box.corner_um, pixel_um, strict=True))
     return z, y, x

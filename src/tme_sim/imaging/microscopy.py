@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tme_sim.imaging.anatomy import KINDS, Anatomy, Box, Triple, Whole, choose_box, draw
-from tme_sim.imaging.base import Frame, Image, Quantity, generator
+from tme_sim.imaging.anatomy import KINDS, Anatomy, draw
+from tme_sim.imaging.base import Frame, Image, Quantity
+from tme_sim.imaging.box import Box, Mesh, Triple, Whole, choose_box, mesh
 from tme_sim.imaging.detector import Detector
-from tme_sim.imaging.micrograph import Floats, Microscope, common_settings, mesh, origin_um, to_pixels, voxel_um
+from tme_sim.imaging.micrograph import Floats, Microscope, Pictures, See, origin_um, to_pixels
 from tme_sim.imaging.optics import Optics, attenuation, blur
 from tme_sim.imaging.stains import DYES, Channel
 from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import parameter
 
 REGIONS = {1: "blood", 2: "vessel wall", 3: "outside cells"} | {4 + i: kind.replace("_", " ") for i, kind in enumerate(KINDS)}
+REGION_NUMBER = {name: number for number, name in REGIONS.items()}
 REGION_OF = {"blood": "blood", "endothelium": "vessel wall", "extracellular": "outside cells"}
 """Compartment → region; those of cells are named alike."""
 SUFFIX = {"confocal": "CONF", "two_photon": "MPE", "light_sheet": "SPIM", "widefield": "FLUO"}
@@ -48,67 +50,61 @@ class Microscopy(Microscope):
 
     def acquire(self, frame: Frame) -> list[Image]:
         optics = Optics(kind=self.optics, objective=self.objective, pinhole_airy=self.pinhole, sheet_um=self.sheet_um)
-        waves = {name: self._at_laser(pair) for name, pair in self.wavelengths_um().items()}
-        width = self.narrowest_um({name: optics.lateral_um(*pair) for name, pair in waves.items()})
-        height = self.narrowest_um({name: optics.axial_um(*pair) for name, pair in waves.items()})
-        self.refuse_unplaced(frame.lattice, width)
-        pixels, per_pixel = mesh(frame.lattice, (self.slice_um, self.pixel_um, self.pixel_um), (height, width, width))
-        size: Triple = (self.size_um[0], self.size_um[1], self.size_um[2])
-        parts: Whole = (pixels[0] * per_pixel[0], pixels[1] * per_pixel[1], pixels[2] * per_pixel[2])
-        box = choose_box(frame.lattice, self.center_um, size, parts)  # type: ignore[arg-type]
+        psf_um = self._psf_um(optics)
+        self.refuse_unplaced(frame.lattice, psf_um[1])
+        grid = mesh(frame.lattice, (self.slice_um, self.pixel_um, self.pixel_um), psf_um)
+        box = choose_box(frame.lattice, self.center_um, self.size_um, grid.parts)
         anatomy = draw(frame, box, self.cell_um3)
-        regions = regions_of(anatomy, per_pixel)
-        depth = self.depth_um + (np.arange(box.shape[0]) + 0.5) * box.step_um[0]
-        left = attenuation(depth, self.attenuation_per_um).astype(np.float32)[:, None, None]
-        images, quantities, exposures = [], [], {}
-        for colour in self.colours(frame, anatomy, self.placed(frame, anatomy)):
-            psf = optics.psf(*self._at_laser((colour.excitation_um, colour.emission_um)), box.step_um)
-            camera = self.optics in ("widefield", "light_sheet")
-            light = to_pixels(blur(colour.light * left, psf, per_pixel[0]), (1, *per_pixel[1:]), camera)
-            ideal = to_pixels(colour.light, per_pixel, camera) * psf.sum()
-            expected, truth, exposures[colour.name] = self.electrons(colour.name, light, ideal)
-            counts = self.detector.read(expected, generator(frame, "microscopy", self.optics, colour.name))
-            images.append((counts, self.detector.mean_counts(expected), truth * self.detector.gain))
-            if colour.name in DYES:
-                quantities += measured(colour, counts, truth, regions, self.detector)
-        data, noise_free, truth = (np.stack(layer).astype(np.float32) for layer in zip(*images, strict=True))
-        step = voxel_um(box, per_pixel)
+        regions = regions_of(anatomy, grid.points)
+        colours = self.colours(frame, anatomy, self.placed(frame, anatomy))
+        pictures = self.take(frame, colours, self._see(optics, box, grid), "microscopy", self.optics)
+        pixel_um = grid.pixel_um(frame.lattice.site_um)
         return [
             Image(
                 name=self.optics,
-                data=data,
-                voxel_um=step,
-                origin_um=origin_um(box, step),
+                data=pictures.counts,
+                voxel_um=pixel_um,
+                origin_um=origin_um(box, pixel_um),
                 unit="counts",
                 time_s=frame.time_s,
                 modality="micr",
                 channels=self.channels,
-                layers={"noise_free": noise_free, "truth": truth},
+                layers={"noise_free": pictures.noise_free, "truth": pictures.truth},
                 regions=regions,
                 region_names=REGIONS,
-                quantities=tuple(quantities),
-                acquisition=self._settings(box, exposures, waves, width, height),
+                quantities=tuple(q for name in DYES for q in measured(name, pictures, self.channels, regions, self.detector)),
+                acquisition={**self.settings(pictures), **self._more_settings(box, psf_um)},
             )
         ]
 
-    def _at_laser(self, waves: tuple[float, float]) -> tuple[float, float]:
-        """Excitation as the laser has it, and emission."""
-        return (2 * waves[0], waves[1]) if self.optics == "two_photon" else waves
+    def _psf_um(self, optics: Optics) -> Triple:
+        """Height and widths of the narrowest dye's PSF."""
+        waves = {name: self._at_laser(*pair) for name, pair in self.wavelengths_um().items()}
+        width = self.narrowest_um({name: optics.lateral_um(*pair) for name, pair in waves.items()})
+        return self.narrowest_um({name: optics.axial_um(*pair) for name, pair in waves.items()}), width, width
 
-    def _settings(
-        self,
-        box: Box,
-        exposures: Mapping[str, float],
-        waves: Mapping[str, tuple[float, float]],
-        width_um: float,
-        height_um: float,
-    ) -> dict[str, Any]:
+    def _at_laser(self, excitation_um: float, emission_um: float) -> tuple[float, float]:
+        """Excitation as the laser has it, and emission."""
+        return (2 * excitation_um if self.optics == "two_photon" else excitation_um), emission_um
+
+    def _see(self, optics: Optics, box: Box, grid: Mesh) -> See:
+        depth = self.depth_um + (np.arange(box.shape[0]) + 0.5) * box.step_um[0]
+        left = attenuation(depth, self.attenuation_per_um).astype(np.float32)[:, None, None]
+        camera = self.optics in ("widefield", "light_sheet")
+
+        def see(colour: Channel) -> tuple[Floats, Floats]:
+            psf = optics.psf(*self._at_laser(colour.excitation_um, colour.emission_um), box.step_um)
+            blurred = blur(colour.light * left, psf, grid.points[0])
+            seen = to_pixels(blurred, (1, *grid.points[1:]), camera)
+            return seen, to_pixels(colour.light, grid.points, camera) * psf.sum()
+
+        return see
+
+    def _more_settings(self, box: Box, psf_um: Triple) -> dict[str, Any]:
         return {
-            **common_settings(self, exposures, waves),
             "suffix": SUFFIX[self.optics],
             "optics": self.optics,
-            "psf_width_um": width_um,
-            "psf_height_um": height_um,
+            "psf_um": psf_um,
             "points_um": box.step_um,
             "depth_um": self.depth_um,
             "attenuation_per_um": self.attenuation_per_um,
@@ -126,30 +122,41 @@ def regions_of(anatomy: Anatomy, per_pixel: Whole) -> NDArray[np.int16]:
     return np.asarray(found, np.int16)
 
 
-def measured(colour: Channel, counts: Floats, truth: Floats, regions: NDArray[np.int16], detector: Detector) -> list[Quantity]:
-    """What the image tells of where the dye is, each beside the truth, and how well it is exposed.
+def measured(
+    name: str, pictures: Pictures, channels: Sequence[str], regions: NDArray[np.int16], detector: Detector
+) -> list[Quantity]:
+    """What a channel tells of where its dye is, each beside the truth, and how well it is exposed; nothing of one not there.
 
     Shares of light by region, whose borders are known here: what is wrong in them is the optics' and the noise's doing.
     """
-    light, total = detector.above_background(counts), float(sum(colour.share.values()))
+    if name not in channels:
+        return []
+    counts, truth = (layer[channels.index(name)] for layer in (pictures.counts, pictures.truth))
+    light = detector.above_background(counts)
     seen = float(light.sum())
     noise = float(np.sqrt(max(seen, 0) + light.size * (detector.background + detector.read_noise**2)))
     flag = "below noise" if seen < 3 * noise else ""
-    true = dict.fromkeys(REGIONS.values(), 0.0)
-    for compartment, amount in colour.share.items():
-        true[_region_of(compartment)] += amount
     rows = []
-    for number, name in REGIONS.items():
-        if true[name] > 0 or (regions == number).any():
-            share = 100 * float(light[regions == number].sum()) / seen if seen > 0 else float("nan")
-            rows.append(Quantity(name, f"{colour.name}_percent", share, "%", flag))
-            of_all = 100 * true[name] / total if total > 0 else float("nan")
-            rows.append(Quantity(name, f"{colour.name}_percent_true", of_all, "%"))
+    for region, share in true_shares(pictures.share[name]).items():
+        inside = regions == REGION_NUMBER[region]
+        if share > 0 or inside.any():
+            found = 100 * float(light[inside].sum()) / seen if seen > 0 else float("nan")
+            rows.append(Quantity(region, f"{name}_percent", found, "%", flag))
+            rows.append(Quantity(region, f"{name}_percent_true", share, "%"))
     saturated = 100 * float(np.mean(counts >= 2**detector.bits - 1))
-    rows.append(Quantity("field", f"{colour.name}_mean", seen / light.size, "electrons", flag))
-    rows.append(Quantity("field", f"{colour.name}_mean_true", float(truth.mean()), "electrons"))
-    rows.append(Quantity("field", f"{colour.name}_saturated", saturated, "%", "saturated" if saturated > 1 else ""))
+    rows.append(Quantity("field", f"{name}_mean", seen / light.size, "electrons", flag))
+    rows.append(Quantity("field", f"{name}_mean_true", float(truth.mean(dtype=np.float64)) / detector.gain, "electrons"))
+    rows.append(Quantity("field", f"{name}_saturated", saturated, "%", "saturated" if saturated > 1 else ""))
     return rows
+
+
+def true_shares(light: Mapping[str, float]) -> dict[str, float]:
+    """Region → share of the light that comes from there, %; NaN where there is none."""
+    total = sum(light.values())
+    found = dict.fromkeys(REGIONS.values(), 0.0 if total > 0 else float("nan"))
+    for compartment, amount in light.items():
+        found[_region_of(compartment)] += 100 * amount / total if total > 0 else float("nan")
+    return found
 
 
 def _region_of(compartment: str) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from tme_sim.imaging.anatomy import KINDS, NUCLEUS, Anatomy, Box
+from tme_sim.imaging.anatomy import KINDS, NUCLEUS, Anatomy
+from tme_sim.imaging.box import Box
 from tme_sim.imaging.frame import COMPARTMENT_OF, Frame
 from tme_sim.numerics.random import Key, stream_key, uniforms
 from tme_sim.numerics.share import split
