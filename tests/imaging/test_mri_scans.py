@@ -37,7 +37,6 @@ COMMON: dict[str, Any] = {
     "field_T": 7.0,
     "voxel_um": (45.0, 45.0, 45.0),
     "snr_per_mm3": 1e6,
-    "field_parts": 3,
     "water": WATER,
     "agent": AGENT,
 }
@@ -183,6 +182,8 @@ def test_images_carry_their_sequence_and_voxels() -> None:
     assert echoes.data.shape == (5, 4, 4, 4)
     assert echoes.acquisition["EchoTime"] == [0.002, 0.004, 0.006, 0.008, 0.01]
     assert shown.acquisition["EchoTime"] == 0.006
+    assert rate.acquisition["FieldParts"] == 3
+    assert replace(GRADIENT, field_parts=1).acquire(frame_with())[0].acquisition["FieldParts"] == 1
     assert rate.voxel_um == (45.0, 45.0, 45.0)
     assert rate.origin_um == (22.5, 22.5, 22.5)
     assert np.array_equal(shown.data, echoes.data[2])

@@ -22,6 +22,8 @@ Floats = NDArray[np.float64]
 Singles = NDArray[np.float32]
 Signal = NDArray[np.complexfloating[Any, Any]]
 
+MOST_PARTS = 8_000_000
+
 
 @dataclass(kw_only=True)
 class Scanner(Readout):
@@ -33,8 +35,11 @@ class Scanner(Readout):
     field_T: float = parameter("main field, along z", above=0, at_most=25)
     voxel_um: tuple[float, float, float] = parameter("edges of a voxel along (z, y, x)", above=0, at_most=5000)
     snr_per_mm3: float = parameter("fully relaxed signal over the noise of a voxel of 1 mm3; smaller ones have less", above=0)
-    field_parts: int = parameter(
-        "parts of a lattice voxel along each axis in which the field is worked out", at_least=1, at_most=5
+    field_parts: int | None = parameter(
+        "parts of a lattice voxel along each axis in which the field is worked out; null: up to 3, fewer on large lattices",
+        default=None,
+        at_least=1,
+        at_most=5,
     )
     water: Water = parameter("the tissue's water at this field")
     agent: ContrastAgent = given("contrast_agent")
@@ -85,7 +90,8 @@ class Scanner(Readout):
         regions, names, weights = grid.regions(frame)
         common = {"time_s": frame.time_s, "voxel_um": grid.voxel_um, "origin_um": grid.origin_um}
         marked = common | {"regions": regions, "region_names": names}
-        about = self.settings() | {"MagneticFieldStrength": self.field_T, "NoiseOverFullSignal": reading.noise}
+        scanner = {"MagneticFieldStrength": self.field_T, "NoiseOverFullSignal": reading.noise, "FieldParts": self._parts(frame)}
+        about = self.settings() | scanner
         one = about | {key: value[self.shown] for key, value in about.items() if isinstance(value, list)}
         metal_name, (together, weighted) = reading.metal_name, self.modalities
         quantities = tuple(reading.quantities(regions, names, weights))
@@ -104,7 +110,7 @@ class Scanner(Readout):
         share, chi = shares(frame), susceptibility(frame, metal, self.agent, self.water, self.field_T)
         blurred, means = [], []
         for planes in frame.lattice.planes:
-            turn = turning(chi[planes], self.field_T, self.field_parts)
+            turn = turning(chi[planes], self.field_T, self._parts(frame))
             pools = pools_of(share[:, planes], metal.part(planes), self.agent, self.water, self.field_T, self.refocused_s)
             signal = grid.imaged(self.signal(pools, turn, frame))
             blurred.append(cropped(signal, grid.factors))
@@ -112,6 +118,10 @@ class Scanner(Readout):
         whole = np.concatenate(blurred, axis=-3)
         image = noisy(whole, self._noise(grid), generator(frame, self.kind, when))
         return Layers(image, np.abs(whole).astype(np.float64), np.concatenate(means, axis=-3).astype(np.float64))
+
+    def _parts(self, frame: Frame) -> int:
+        """How finely the field is worked out: its transform takes 60 bytes a part."""
+        return self.field_parts or max(p for p in (1, 2, 3) if p == 1 or frame.lattice.n_voxels * p**3 <= MOST_PARTS)
 
     def _noise(self, grid: Grid) -> float:
         return 1 / (self.snr_per_mm3 * grid.voxel_mm3)
