@@ -80,6 +80,11 @@ def test_what_cannot_be_seen_is_told_in_a_line(
     assert told in errors
 
 
+def test_a_setting_of_an_instrument_is_explained_without_choosing_it_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explain", "readouts.pet_preclinical.fwhm"]) == 0
+    assert capsys.readouterr().out.startswith("readouts.pet_preclinical.fwhm = 1.5 mm")
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

@@ -7,6 +7,7 @@ import importlib
 import re
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,11 @@ def explain(options: argparse.Namespace) -> int:
     """One key of the configuration as composed."""
     from tme_sim.config.explain import explain as make
 
-    print(make(options.key, load(request_of(options))))
+    asked = request_of(options)
+    group, *below = options.key.split(".")
+    if group == "readouts" and below and not any(word.startswith("readouts=") for word in asked.overrides):
+        asked = replace(asked, overrides=(f"readouts={below[0]}", *asked.overrides))  # instruments are there to be asked about
+    print(make(options.key, load(asked)))
     return 0
 
 
