@@ -94,8 +94,8 @@ def figure(values, path):
         colour, _, words = CASES[case]
         right.plot(TIMES_MIN, values[f"{case}_100.time.true_gd_uM"], "-", color=colour, label=f"there is; {words}")
         right.plot(TIMES_MIN, values[f"{case}_100.time.reader_gd_uM"], "--", color=colour, label="by R1")
-    right.set(xlabel="time (min)", ylabel="gadolinium, 100 mg/kg (µM)", xticks=TIMES_MIN, ylim=(0, None))
-    for axes, place in ((left, "upper left"), (middle, "lower right"), (right, "best")):
+    right.set(xlabel="time (min)", ylabel="gadolinium, 100 mg/kg (µM)", xticks=TIMES_MIN, ylim=(0, 750))
+    for axes, place in ((left, "upper left"), (middle, "lower right"), (right, "upper right")):
         axes.legend(frameon=False, fontsize=7, loc=place)
     FigureCanvasSVG(page).print_svg(str(path), metadata={"Date": None})
 
