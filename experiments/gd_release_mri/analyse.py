@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from tme_sim.api import Run
 from tme_sim.config.units import parse_quantity
 from tme_sim.files.run_folder import RunFolder
 
 R1_IN, R1_OUT = (0.9, 0.3, 1.5), (4.0, 3.5, 4.5)
 """Relaxivity of the chelate in liposomes and outside, per mM and second: middle and ends (S121)."""
+READOUT, SNR = "mri_t1", 500.0
+SCANS_MIN = (6, 12, 18, 24, 27, 30, 31, 32, 33, 34, 35, 36, 39, 42, 45, 54, 66, 78, 90, 93, 96, 105, 120)
+MAPS_MIN = (30, 33, 36, 45)
 PULSE_S, BEFORE_S, AFTER_S = 180.0, 1800.0, 1980.0
 AVOGADRO_PER_AMOL = 6.02214076e5
 LIPIDS_GD = 0.055 * 6.7e7 / 157.25  # atoms on a liposome of the card liposome_gd_thermo
@@ -54,6 +58,9 @@ def quantities(arms):
             found[f"{arm}.excess_half_min"] = [half for half in halves if np.isfinite(half)]
         parts = [released_in(run) for run in runs[arm]]
         found[f"{arm}.released_in_vessels_percent"] = [part for part in parts if np.isfinite(part)]
+    for arm in ("heated", "unheated"):
+        found |= {f"{arm}.image.{name}": values for name, values in scans(arms[arm]["folder"].iloc[0]).items()}
+    found |= maps(arms["heated"]["folder"].iloc[0])
     found["lipid.heated_over_unheated"] = found["lipid_heated.gd_uM_end"] / found["lipid_unheated.gd_uM_end"]
     return found
 
@@ -153,19 +160,47 @@ def released_in(run):
     return 100 * vessels / (vessels + sum(tissue)) if vessels + sum(tissue) > 0 else np.nan
 
 
+def settings(run, parts):
+    """The block in this many voxels along each axis, with the noise of the larger ones that they stand for."""
+    edge_um = run.fields["inside"].sizes["z"] // parts * run.fields.attrs["spacing_um"]
+    return {"voxel": [f"{edge_um:g} um"] * 3, "snr_per_mm3": SNR / (edge_um / 1000) ** 3}
+
+
+def scans(folder):
+    """Minutes, and the change of R1 that a reader has of the whole tumour, with noise and as it is without noise and blur."""
+    run = Run(folder)
+    times = [minutes for minutes in SCANS_MIN if 60.0 * minutes in run.times_s]
+    told = [run.image(READOUT, 60.0 * minutes, settings(run, 3)).quantities for minutes in times]
+    of = [{q.quantity: q.value for q in quantities} for quantities in told]
+    return {"time_min": times, "dR1": [q["dR1"] for q in of], "dR1_true": [q["dR1_true"] for q in of]}
+
+
+def maps(folder):
+    """The middle plane of the change of R1 around the first pulse, ten voxels or fewer along an edge, as flat lists."""
+    run, found = Run(folder), {}
+    parts = min(10, run.fields["inside"].sizes["z"])
+    for minutes in [m for m in MAPS_MIN if 60.0 * m in run.times_s]:
+        change = next(i for i in run.images(READOUT, 60.0 * minutes, settings(run, parts)) if i.name == "mri_t1_change")
+        found[f"map.{minutes}"] = change.data[change.data.shape[0] // 2].ravel()
+    return found
+
+
 def figure(values, path):
     """Relaxation over time by what may release; pools around the first pulse; and relaxation over that of the unheated."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure
 
-    page = Figure(figsize=(11, 7), layout="constrained")
-    (upper, lower), (pools, bars) = page.subplots(2, 2)
+    page = Figure(figsize=(11, 9), layout="constrained")
+    plots, pictures = page.subfigures(2, 1, height_ratios=[3, 1])
+    (upper, lower), (pools, bars) = plots.subplots(2, 2)
     for axes, names, title in (
         (upper, CURVES, "what may release"),
         (lower, ("heated", "unheated"), "the chelate moves, or stays as a reporter"),
     ):
         draw_curves(axes, values, names, title)
     draw_reporter(lower, values)
+    draw_scans(lower, values)
+    draw_maps(pictures, values)
     draw_pools(pools, values)
     draw_ratios(bars, values)
     FigureCanvasSVG(page).print_svg(str(path), metadata={"Date": None})
@@ -200,6 +235,28 @@ def draw_reporter(axes, values):
         time, stays, color="#009e73", ls="--", lw=1.6, label="heated, as a reporter that stays\nwhere it left liposomes in tissue"
     )
     axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center")
+
+
+def draw_scans(axes, values):
+    """What the scanner gives, and the same without noise and blur."""
+    for arm in ("heated", "unheated"):
+        colour, _, words = CURVES[arm]
+        time = values[f"{arm}.image.time_min"]
+        axes.plot(time, values[f"{arm}.image.dR1"], "o", color=colour, mfc="none", markersize=4, label=f"{words}, by mri_t1")
+        axes.plot(time, values[f"{arm}.image.dR1_true"], ":", color=colour, lw=1.2, label="without noise and blur")
+    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])
+    axes.legend(frameon=False, fontsize=7, ncols=2, loc="upper center")
+
+
+def draw_maps(page, values):
+    """Change of R1 around the first pulse."""
+    found = {name.removeprefix("map."): np.asarray(flat) for name, flat in values.items() if name.startswith("map.")}
+    planes = page.subplots(1, len(found), squeeze=False)[0]
+    for axes, (minutes, flat) in zip(planes, found.items(), strict=True):
+        edge = round(len(flat) ** 0.5)
+        drawn = axes.imshow(flat.reshape(edge, edge), vmin=0, vmax=0.6, cmap="viridis", origin="lower")
+        axes.set(xticks=[], yticks=[], title=f"heated, {minutes} min")
+    page.colorbar(drawn, ax=list(planes), label="ΔR1 by mri_t1 (1/s)")
 
 
 def draw_pools(axes, values):
