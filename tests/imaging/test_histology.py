@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from tme_sim.imaging.detector import Detector
@@ -129,7 +128,8 @@ def test_a_section_is_one_plane_with_its_settings_and_its_truth(make_frame: Call
     (image,) = operator().acquire(frame)
     assert image.data.shape == (4, 1, 120, 120)
     assert image.voxel_um == (8.0, 0.5, 0.5)
-    assert image.origin_um == pytest.approx((7.5, 0.25, 0.25), abs=0.5 * (2 - refinement) + 1e-9)  # the middle planes of a site
+    assert image.origin_um[0] == pytest.approx(15.0, abs=8.0)  # the middle, give or take half a site
+    assert operator(center_um=(13.0, 30.0, 30.0)).acquire(frame)[0].origin_um == pytest.approx((13.0, 0.25, 0.25), abs=1e-9)
     assert image.acquisition["thickness_um"] == 8.0
     ideal, seen = image.layers["truth"][0].sum(dtype=np.float64), DETECTOR.above_background(image.layers["noise_free"][0])
     assert seen.sum() * DETECTOR.gain == pytest.approx(ideal, rel=1e-4)
@@ -137,7 +137,7 @@ def test_a_section_is_one_plane_with_its_settings_and_its_truth(make_frame: Call
     assert (
         wider["extracellular_percent_expanded_0um"] > wider["extracellular_percent"] > wider["extracellular_percent_expanded_6um"]
     )
-    assert wider["nuclei"] == pytest.approx(wider["nuclei_true"], abs=4)
+    assert 0.4 * wider["nuclei_true"] < wider["nuclei"] <= wider["nuclei_true"]  # some overlap, some are hardly cut
     assert np.array_equal(image.data, operator().acquire(frame)[0].data)
 
 
@@ -148,9 +148,8 @@ def test_true_shares_of_the_tumour_weigh_patches_by_their_copies(make_frame: Cal
 
 
 def test_without_carriers_the_shares_are_flagged(make_frame: Callable[..., Frame]) -> None:
-    (image,) = operator(expansions_um=()).acquire(
-        make_frame(0.0, agents={"tumor_cells": pd.DataFrame({"id": [0], "site": [5]})}, held={})
-    )
+    empty = only_in(make_frame, "nowhere")
+    (image,) = operator(expansions_um=()).acquire(empty)
     assert {q.flag for q in image.quantities if q.quantity == "extracellular_percent"} == {"below noise"}
 
 

@@ -197,7 +197,7 @@ def test_light_of_drug_is_its_molecules_and_rises_when_it_leaves_the_carrier(fra
     assert held.share["blood"] == pytest.approx(0.01 * 6.02214076e5 * dye.unquenched(0.01 * 6.02214076e5, 0.1), rel=1e-5)
 
 
-@pytest.mark.parametrize("number", [20.0, 0.37, 20.37])
+@pytest.mark.parametrize("number", [20.0, 0.37, 21.7])
 def test_placing_loses_no_carrier_and_puts_each_where_it_can_be(make_frame: Callable[..., Frame], number: float) -> None:
     frame = make_frame(number)
     box = choose_box(frame.lattice, None, (30, 60, 60), (12, 24, 24))
@@ -206,6 +206,7 @@ def test_placing_loses_no_carrier_and_puts_each_where_it_can_be(make_frame: Call
     where = {"blood": anatomy.lumen, "endothelium": anatomy.endothelium, "extracellular": anatomy.outside}
     for here in place(frame, anatomy):
         found[here.compartment] = found.get(here.compartment, 0.0) + here.number.sum()
+        assert (here.number >= 0).all()
         if here.compartment in where and here.number.sum() > 0:
             inside = here.number[where[here.compartment].ravel()[here.point]].sum() / here.number.sum()
             assert inside > (0.99 if here.compartment == "extracellular" else 0.85)  # a voxel may hold none of its lumen
@@ -278,6 +279,8 @@ def test_a_stack_tells_how_much_there_was_and_is_unbiased(frame: Frame, optics: 
     assert light.sum() == pytest.approx(image.layers["truth"].sum(dtype=np.float64) / DETECTOR.gain, rel=1e-4)
     spread = np.sqrt(np.sum(light + DETECTOR.background + DETECTOR.read_noise**2))
     assert abs(DETECTOR.above_background(image.data).sum() - light.sum()) < 4 * spread
+    wave = {"two_photon": 2 * 0.65 / np.sqrt(2), "confocal": 0.65 * 0.68 / np.hypot(0.65, 0.68)}.get(optics, 0.68)
+    assert image.acquisition["psf_um"][1] == pytest.approx(0.514 * wave / 0.5)
     true = [q.value for q in image.quantities if q.quantity == "particles_percent_true"]
     assert sum(true) == pytest.approx(100)
     assert np.array_equal(image.data, scope.acquire(frame)[0].data)

@@ -24,9 +24,9 @@ KINDS = ("tumor_cells", "macrophages", "monocytes", "neutrophils", "t_cells")
 """Cells that are drawn; the number of a kind is its place here."""
 RADIUS_UM = {"monocytes": 5.0, "neutrophils": 4.5, "t_cells": 3.5}
 """Radius of cells whose volume the run does not know (assumed, after blood smears)."""
-WANDERS = 0.4
-"""A cell's centre is off its site's by up to this share of the site's edge (assumed)."""
-SWELLS = 1.12
+WANDERS = 0.5
+"""A cell's centre is off its site's by up to this share of the site's edge: anywhere in it, or some planes would hold more."""
+SWELLS = 1.13
 """Radius of the ball that a cell is drawn as over that of its volume: neighbours flatten each other and take some of it."""
 NUCLEUS = 0.55
 """Radius of the nucleus over the ball's (assumed; a fifth of the cell's volume)."""
@@ -42,7 +42,8 @@ PIECE_UM = 10.0
 class Anatomy:
     """The box's tissue: cells as balls, vessels as tubes.
 
-    kind, id, centre_um, radius_um: per cell whose site is in the box, the numbers of KINDS and of the agent;
+    kind, id, row, own, centre_um, radius_um: per cell, the numbers of KINDS, of the agent and of its row in its table, and
+    whether its site is in the box (or only next to it);
     cell: (z, y, x) row of the cell that a point lies in, -1 for none; depth_um: how deep below that cell's surface;
     wall_um: (z, y, x) distance outside the lumen, below 0 in it.
     """
@@ -51,6 +52,7 @@ class Anatomy:
     kind: NDArray[np.int8]
     id: NDArray[np.int64]
     row: NDArray[np.int64]
+    own: Bools
     centre_um: Floats
     radius_um: Floats
     cell: NDArray[np.int32]
@@ -91,28 +93,47 @@ class Anatomy:
 
 def draw(frame: Frame, box: Box, cell_um3: float) -> Anatomy:
     """The tissue of a frame in a box; where a cell lies within its site depends on the run's seed and the cell's id alone."""
-    parts = [_cells(frame, box, kind, cell_um3) for kind in KINDS if kind in frame.agents]
-    empty = (np.empty(0, np.int8), np.empty(0, np.int64), np.empty(0, np.int64), np.empty((0, 3)), np.empty(0))
-    kind, ids, row, centre, radius = (np.concatenate([p[i] for p in [empty, *parts]]) for i in range(5))
+    kinds = [kind for kind in KINDS if kind in frame.agents]
+    rows = [_near(frame.agents[kind]["site"].to_numpy(np.int64), box) for kind in kinds]
+    ids = [frame.agents[kind]["id"].to_numpy(np.int64)[row] for kind, (row, _) in zip(kinds, rows, strict=True)]
+    numbers = np.concatenate(
+        [np.empty(0, np.int8), *(np.full(len(i), KINDS.index(k), np.int8) for k, i in zip(kinds, ids, strict=True))]
+    )
+    places = [_centre_um(frame, box, kind, row, i) for kind, (row, _), i in zip(kinds, rows, ids, strict=True)]
+    centre = np.concatenate([np.empty((0, 3)), *places])
+    ball_um = SWELLS * (3 * cell_um3 / (4 * pi)) ** (1 / 3)
+    radius = np.array([RADIUS_UM.get(kind, ball_um) for kind in KINDS])[numbers]
     cell, depth = draw_balls(centre - box.corner_um, radius, box.shape, box.step_um)
     wall = wall_distance_um(frame.vessels, frame.fields, box)
     cell[wall < ENDOTHELIUM_UM] = -1
-    return Anatomy(box, kind.astype(np.int8), ids, row, centre, radius, cell, depth, wall)
+    return Anatomy(
+        box=box,
+        kind=numbers,
+        id=np.concatenate([np.empty(0, np.int64), *ids]),
+        row=np.concatenate([np.empty(0, np.int64), *(row for row, _ in rows)]),
+        own=np.concatenate([np.empty(0, bool), *(own for _, own in rows)]),
+        centre_um=centre,
+        radius_um=radius,
+        cell=cell,
+        depth_um=depth,
+        wall_um=wall,
+    )
 
 
-def _cells(
-    frame: Frame, box: Box, kind: str, cell_um3: float
-) -> tuple[NDArray[np.int8], NDArray[np.int64], NDArray[np.int64], Floats, Floats]:
-    """Kind, id, row in its table, centre and radius of the cells of a kind whose site is in the box."""
-    table, lattice = frame.agents[kind], box.lattice
-    place = np.stack(np.unravel_index(table["site"].to_numpy(np.int64), lattice.sites), axis=1)
-    row = np.flatnonzero(((place >= box.first) & (place < box.last)).all(axis=1))
-    ids = table["id"].to_numpy(np.int64)[row]
+def _near(site: NDArray[np.int64], box: Box) -> tuple[NDArray[np.int64], Bools]:
+    """Rows whose site is in the box or next to it in its patch, and which of them are in it."""
+    place = np.stack(np.unravel_index(site, box.lattice.sites), axis=1)
+    same = box.lattice.patch_of_site(site) == box.patch
+    row = np.flatnonzero(same & (place >= np.array(box.first) - 1).all(axis=1) & (place < np.array(box.last) + 1).all(axis=1))
+    return row, np.asarray(((place[row] >= box.first) & (place[row] < box.last)).all(axis=1))
+
+
+def _centre_um(frame: Frame, box: Box, kind: str, row: NDArray[np.int64], ids: NDArray[np.int64]) -> Floats:
+    """(cells, 3) centres: anywhere in their sites, always the same place for a cell in its site."""
+    site = frame.agents[kind]["site"].to_numpy(np.int64)[row]
+    place = np.stack(np.unravel_index(site, box.lattice.sites), axis=1)
     off = 2 * _thrice(stream_key(frame.seed, "place in its site", kind), ids) - 1
-    reach = WANDERS if kind not in RADIUS_UM else 0.5  # small cells anywhere
-    centre = (place[row] + 0.5 + reach * off) * lattice.site_um
-    radius = RADIUS_UM.get(kind, SWELLS * (3 * cell_um3 / (4 * pi)) ** (1 / 3))
-    return np.full(len(row), KINDS.index(kind), np.int8), ids, row, centre, np.full(len(row), radius)
+    return np.asarray((place + 0.5 + WANDERS * off) * box.lattice.site_um)
 
 
 def _thrice(key: Key, ids: NDArray[np.int64]) -> Floats:

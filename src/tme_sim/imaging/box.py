@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,11 @@ class Box:
         return z, y, x
 
     @property
+    def patch(self) -> int:
+        """The patch that it lies in."""
+        return int(self.lattice.patch_of_site(np.array([np.ravel_multi_index(self.first, self.lattice.sites)]))[0])
+
+    @property
     def corner_um(self) -> Floats:
         """(3,) where the box starts."""
         return np.array(self.first) * self.lattice.site_um
@@ -134,21 +139,27 @@ class Box:
 def choose_box(lattice: Lattice, centre_um: Sequence[float] | None, size_um: Sequence[float], parts: Whole) -> Box:
     """The sites that a field of this size touches around this place, within the lattice and the patch that it lies in.
 
-    centre_um, size_um: along (z, y, x); None for the middle of the thickest patch.
+    centre_um, size_um: along (z, y, x); None for the middle of the thickest patch, or the sites next to it.
     """
-    if centre_um is None:
-        thickest = max(lattice.patches, key=lambda patch: patch.planes)
-        middle = (thickest.first_plane + thickest.planes / 2, lattice.sites[1] / 2, lattice.sites[2] / 2)
-        centre_um = [at * lattice.site_um for at in middle]
-    patch = lattice.patches[int(lattice.patch_of_site(np.array([_site_at(lattice, centre_um)]))[0])]
+    edge = lattice.site_um
+    at = middle_um(lattice) if centre_um is None else centre_um
+    patch = lattice.patches[int(lattice.patch_of_site(np.array([_site_at(lattice, at)]))[0])]
     ends = [(patch.first_plane, patch.first_plane + patch.planes), (0, lattice.sites[1]), (0, lattice.sites[2])]
     first, last = [], []
-    for centre, size, (low, high) in zip(centre_um, size_um, ends, strict=True):
-        wanted = max(1, ceil(size / lattice.site_um - 1e-9))
-        start = round(centre / lattice.site_um - wanted / 2)
-        first.append(max(low, min(start, high - wanted)))
-        last.append(min(high, first[-1] + wanted))
+    for centre, size, (low, high) in zip(at, size_um, ends, strict=True):
+        start = (centre - size / 2) / edge
+        start = round(start) if centre_um is None else floor(start + 1e-9)
+        stop = start + ceil(size / edge - 1e-9) if centre_um is None else ceil((centre + size / 2) / edge - 1e-9)
+        first.append(max(low, start))
+        last.append(min(high, stop))
     return Box(lattice, (first[0], first[1], first[2]), (last[0], last[1], last[2]), parts)
+
+
+def middle_um(lattice: Lattice) -> Triple:
+    """The middle of the thickest patch."""
+    thickest = max(lattice.patches, key=lambda patch: patch.planes)
+    edge = lattice.site_um
+    return (thickest.first_plane + thickest.planes / 2) * edge, lattice.sites[1] * edge / 2, lattice.sites[2] * edge / 2
 
 
 def _site_at(lattice: Lattice, position_um: Sequence[float]) -> int:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from tme_sim.imaging.anatomy import NUCLEUS, Anatomy, draw
-from tme_sim.imaging.base import Frame, Image, Quantity
-from tme_sim.imaging.box import Box, Mesh, choose_box, mesh
+from tme_sim.imaging.base import Frame, Image, Quantity, generator
+from tme_sim.imaging.box import Box, Mesh, Triple, choose_box, mesh, middle_um
 from tme_sim.imaging.micrograph import Floats, Microscope, See, origin_um, to_pixels
 from tme_sim.imaging.optics import Optics, project
 from tme_sim.imaging.placement import Placed
@@ -58,9 +58,9 @@ class Histology(Microscope):
         width = self.narrowest_um({name: optics.lateral_um(*pair) for name, pair in self.wavelengths_um().items()})
         self.refuse_unplaced(frame.lattice, width)
         grid = mesh(frame.lattice, (STEP_UM, self.pixel_um, self.pixel_um), (np.inf, width, width))
-        size_um = (self.thickness_um, self.size_um, self.size_um)
-        box = choose_box(frame.lattice, self.center_um, size_um, grid.parts)
-        cut = _middle(box.shape[0], round(self.thickness_um / box.step_um[0]))
+        centre_um = self.center_um or _somewhere(frame)
+        box = choose_box(frame.lattice, centre_um, (self.thickness_um, self.size_um, self.size_um), grid.parts)
+        cut = _planes(box, centre_um[0], self.thickness_um)
         anatomy = draw(frame, box, self.cell_um3)
         placed = self.placed(frame, anatomy)
         pictures = self.take(frame, self.colours(frame, anatomy, placed), _see(optics, box, grid, cut), "histology")
@@ -125,10 +125,19 @@ class Histology(Microscope):
         return rows
 
 
-def _middle(n: int, wanted: int) -> slice:
-    """The middle planes of n, at least one."""
-    planes = min(n, max(1, wanted))
-    return slice((n - planes) // 2, (n - planes) // 2 + planes)
+def _somewhere(frame: Frame) -> Triple:
+    """The middle of the thickest patch, or up to half a site above or below: cells are cut at any height, as a blade does."""
+    z, y, x = middle_um(frame.lattice)
+    off = generator(frame, "histology", "height").uniform(-0.5, 0.5)
+    return z + off * frame.lattice.site_um, y, x
+
+
+def _planes(box: Box, z_um: float, thickness_um: float) -> slice:
+    """The planes of a section around this height, at least one."""
+    step = box.step_um[0]
+    first = round((z_um - thickness_um / 2 - box.corner_um[0]) / step)
+    last = first + max(1, round(thickness_um / step))
+    return slice(max(first, 0), min(last, box.shape[0]))
 
 
 def _see(optics: Optics, box: Box, grid: Mesh, cut: slice) -> See:
@@ -177,10 +186,13 @@ def true_shares(region: str, carriers: Mapping[str, float]) -> list[Quantity]:
 
 def nuclei_in(anatomy: Anatomy, cut: slice) -> int:
     """Nuclei that the section holds some of."""
-    z = anatomy.centre_um[:, 0] - anatomy.box.corner_um[0]
+    z, *across = (anatomy.centre_um - anatomy.box.corner_um).T
     low, high = (at * anatomy.box.step_um[0] for at in (cut.start, cut.stop))
     reach = NUCLEUS * anatomy.radius_um
-    return int(np.sum((z + reach > low) & (z - reach < high)))
+    inside = [
+        (at > 0) & (at < n * step) for at, n, step in zip(across, anatomy.box.shape[1:], anatomy.box.step_um[1:], strict=True)
+    ]
+    return int(np.sum((z + reach > low) & (z - reach < high) & inside[0] & inside[1]))
 
 
 def _percent(amount: Mapping[str, float]) -> dict[str, float]:

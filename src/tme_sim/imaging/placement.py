@@ -65,7 +65,7 @@ def _in_tissue(frame: Frame, anatomy: Anatomy, form: str) -> Iterator[Placed]:
 def _in_agents(frame: Frame, anatomy: Anatomy, form: str) -> Iterator[Placed]:
     for kind, compartment in COMPARTMENT_OF.items():
         if kind in frame.held:
-            cells = np.flatnonzero(anatomy.kind == KINDS.index(kind))
+            cells = np.flatnonzero(anatomy.own & (anatomy.kind == KINDS.index(kind)))
             keys = stream_key(frame.seed, "vesicles", kind), stream_key(frame.seed, kind, form, round(frame.time_s))
             held = frame.held[kind][anatomy.row[cells], FORMS.index(form)]
             yield Placed(compartment, form, *in_cells(anatomy, cells, held, *keys))
