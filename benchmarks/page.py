@@ -41,6 +41,9 @@ GOALS = {
             ("effect_heat", "effect of heat"),
         )
     },
+    "pet_mouse_frame_s": Goal("PET of a whole mouse, one frame", -1, 2),
+    "mri_multi_echo_128_s": Goal("multi-echo MRI of 128³ sites", -1, 5),
+    "gallery_s": Goal("what all instruments see, in a gallery", -1, 60),
     "reference_continuum_r1_s": Goal("reference run, continuum, refinement 1", -1, 25),
     "reference_continuum_r2_s": Goal("reference run, continuum, refinement 2", -1, 120),
     "reference_stochastic_r1_s": Goal("reference run, stochastic, refinement 1", -1, 180),

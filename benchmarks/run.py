@@ -20,6 +20,7 @@ from typing import Any
 import agents
 import cells
 import counts
+import instruments
 import numba
 import numpy as np
 import page
@@ -53,6 +54,7 @@ def sections(points: dict[str, scaling.Points]) -> list[Section]:
         (("agents_over_mesa",), agents.against_mesa),
         (("uptake_1e6_ms",), agents.uptake),
         (tuple(f"cells_{name}_1e6_ms" for name in cells.TIMED), cells.cells),
+        (("pet_mouse_frame_s", "mri_multi_echo_128_s", "gallery_s"), instruments.instruments),
         (tuple(f"hop_occupancy_{n}_ms" for n in counts.OCCUPANCIES), counts.hops),
         (tuple(f"exponent_{what}" for what in ("voxels", "agents", "particles")), partial(scaling.scaling, points=points)),
         (("startup_warm_s", "startup_first_s"), startup.startup),

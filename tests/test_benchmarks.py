@@ -22,6 +22,9 @@ PROMISED = {
     "agents_over_mesa",
     "uptake_1e6_ms",
     *(f"cells_{name}_1e6_ms" for name in ("cell_cycle", "cell_death", "macrophages", "effect_drug", "effect_heat")),
+    "pet_mouse_frame_s",
+    "mri_multi_echo_128_s",
+    "gallery_s",
     "reference_continuum_r1_s",
     "reference_continuum_r2_s",
     "reference_stochastic_r1_s",
@@ -36,7 +39,7 @@ PROMISED = {
     "startup_warm_s",
     "startup_first_s",
 }
-LEFT_OUT = ("over_pypde", "over_fipy", "pcg_over_pyamg", "startup", "reference")
+LEFT_OUT = ("pet_", "mri_", "gallery", "over_pypde", "over_fipy", "pcg_over_pyamg", "startup", "reference")
 """Rows that a tiny run leaves empty, with the reason: they take long, or a package of the group `bench`."""
 
 
