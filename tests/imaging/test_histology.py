@@ -125,11 +125,13 @@ def test_the_operator_finds_carriers_about_where_all_of_them_are(
 @pytest.mark.parametrize("refinement", [1, 2])
 def test_a_section_is_one_plane_with_its_settings_and_its_truth(make_frame: Callable[..., Frame], refinement: int) -> None:
     frame = make_frame(200.0 / refinement**3, Lattice((2, 4, 4), 15.0, refinement))
-    (image,) = operator().acquire(frame)
-    assert image.data.shape == (4, 1, 120, 120)
-    assert image.voxel_um == (8.0, 0.5, 0.5)
+    (image,) = operator(pixel_um=1.0).acquire(frame)
+    assert image.data.shape == (4, 1, 60, 60)
+    assert image.voxel_um == (8.0, 1.0, 1.0)
     assert image.origin_um[0] == pytest.approx(15.0, abs=8.0)  # the middle, give or take half a site
-    assert operator(center_um=(13.0, 30.0, 30.0)).acquire(frame)[0].origin_um == pytest.approx((13.0, 0.25, 0.25), abs=1e-9)
+    assert operator(center_um=(13.0, 30.0, 30.0), pixel_um=1.0).acquire(frame)[0].origin_um == pytest.approx(
+        (13.0, 0.5, 0.5), abs=1e-9
+    )
     assert image.acquisition["thickness_um"] == 8.0
     ideal, seen = image.layers["truth"][0].sum(dtype=np.float64), DETECTOR.above_background(image.layers["noise_free"][0])
     assert seen.sum() * DETECTOR.gain == pytest.approx(ideal, rel=1e-4)
@@ -138,7 +140,7 @@ def test_a_section_is_one_plane_with_its_settings_and_its_truth(make_frame: Call
         wider["extracellular_percent_expanded_0um"] > wider["extracellular_percent"] > wider["extracellular_percent_expanded_6um"]
     )
     assert 0.4 * wider["nuclei_true"] < wider["nuclei"] <= wider["nuclei_true"]  # some overlap, some are hardly cut
-    assert np.array_equal(image.data, operator().acquire(frame)[0].data)
+    assert np.array_equal(image.data, operator(pixel_um=1.0).acquire(frame)[0].data)
 
 
 def test_true_shares_of_the_tumour_weigh_patches_by_their_copies(make_frame: Callable[..., Frame]) -> None:

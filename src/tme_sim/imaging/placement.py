@@ -23,6 +23,8 @@ Bools = NDArray[np.bool_]
 
 VESICLES = 40
 """Endosomes and lysosomes that hold what a cell holds (assumed)."""
+ARRESTED_UM = 3.0
+"""Radius of a cell that clings to the wall (assumed)."""
 TRIES = 4
 AT_ONCE = 4_000_000
 
@@ -53,9 +55,8 @@ def _in_tissue(frame: Frame, anatomy: Anatomy, form: str) -> Iterator[Placed]:
     key = partial(stream_key, frame.seed, "placed", form, round(frame.time_s))
     held = {name: box.voxels(frame.carriers[name][f]) for name in ("blood", "endothelium", "extracellular")}
     if "arrested" in frame.agents:
-        clinging = box.voxels(arrested(frame, form))
-        held["blood"] = np.maximum(held["blood"] - clinging, 0.0)
-        yield Placed("blood", form, *in_voxels(box, clinging, anatomy.luminal_side, key("arrested")))
+        held["blood"] = np.maximum(held["blood"] - box.voxels(arrested(frame, form)), 0.0)
+        yield Placed("blood", form, *_clinging(frame, anatomy, form, key("arrested")))
     held["extracellular"] = lend(held["extracellular"], box.rows(anatomy.outside).sum(axis=1), key("lent"))
     where = {"blood": anatomy.lumen, "endothelium": anatomy.endothelium, "extracellular": anatomy.outside}
     for compartment, amount in held.items():
@@ -76,6 +77,30 @@ def arrested(frame: Frame, form: str) -> Floats:
     cells, lattice = frame.agents["arrested"], frame.lattice
     load = np.bincount(cells["voxel"].to_numpy(np.int64), cells[f"load_{form}"].to_numpy(np.float64), lattice.n_voxels)
     return np.asarray(load.reshape(lattice.voxels))
+
+
+def _clinging(frame: Frame, anatomy: Anatomy, form: str, key: Key) -> tuple[Indices, Floats]:
+    """Points and numbers of what arrested phagocytes hold: a cell each, at a point of the lumen's edge in its voxel."""
+    box, cells = anatomy.box, frame.agents["arrested"]
+    row_of = np.full(frame.lattice.voxels, -1, np.int64)
+    inside = box.voxels(row_of)
+    inside[...] = np.arange(inside.size).reshape(inside.shape)
+    row, load = row_of.ravel()[cells["voxel"].to_numpy(np.int64)], cells[f"load_{form}"].to_numpy(np.float64)
+    ids, load, row = np.flatnonzero((row >= 0) & (load > 0)), load[(row >= 0) & (load > 0)], row[(row >= 0) & (load > 0)]
+    weights = box.rows(anatomy.luminal_side)[row].astype(np.float64)
+    weights[~weights.any(axis=1)] = 1.0
+    at = np.stack(np.unravel_index(box.point(row, _one_of(weights, key, ids)), box.shape), axis=-1)
+    centre = box.corner_um + (at + 0.5) * box.step_um
+    entity = ids[:, None] * VESICLES + np.arange(VESICLES)
+    u, v, w = (uniforms(key, entity, i) for i in range(1, 4))
+    point = box.index(centre[:, None] + (ARRESTED_UM * np.cbrt(u))[..., None] * _direction(v, w))
+    return point.ravel(), np.repeat(load / VESICLES, VESICLES)
+
+
+def _direction(v: Floats, w: Floats) -> Floats:
+    """Unit vectors, evenly over the sphere, from numbers evenly in (0, 1)."""
+    across = np.sqrt(1 - (2 * v - 1) ** 2)
+    return np.stack([2 * v - 1, across * np.sin(2 * np.pi * w), across * np.cos(2 * np.pi * w)], axis=-1)
 
 
 def evenly(frame: Frame, box: Box) -> list[Placed]:
@@ -150,9 +175,7 @@ def _vesicles(anatomy: Anatomy, cells: Indices, entity: Indices, key: Key) -> In
     for attempt in range(TRIES):
         u, v, w = (uniforms(key, entity, 1 + 3 * attempt + i) for i in range(3))
         inner = NUCLEUS + (0.95 - NUCLEUS) * u**1.5  # denser towards the nucleus
-        across = np.sqrt(1 - (2 * v - 1) ** 2)
-        way = np.stack([2 * v - 1, across * np.sin(2 * np.pi * w), across * np.cos(2 * np.pi * w)], axis=-1)
-        chosen = np.where(settled, chosen, anatomy.box.index(centre + (inner * radius)[..., None] * way))
+        chosen = np.where(settled, chosen, anatomy.box.index(centre + (inner * radius)[..., None] * _direction(v, w)))
         settled = within[chosen] == cells[:, None]
     return chosen
 
