@@ -128,6 +128,7 @@ def test_the_rows_are_sorted_as_they_should_be() -> None:
 
 
 NEEDS = {"effect_drug": ["drug"], "effect_heat": ["heat"]}
+SEEN_BY = {"mri": "ferumoxytol", "fmt": "ccpm_cy7", "reflectance_nir1": "ccpm_cy7", "reflectance_nir2": "erbium_nir2b"}
 
 
 @pytest.mark.parametrize(("group", "name"), CHOICES, ids=str)
@@ -136,8 +137,8 @@ def test_every_choice_composes_validates_and_builds(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = [f"{group}={name}"]
-    if name.startswith("mri_"):
-        words.append("nanoparticle=ferumoxytol")
+    if group == "readouts":
+        words += [f"nanoparticle={card}" for instrument, card in SEEN_BY.items() if name.startswith(instrument)]
     if group == "processes":
         default = list(load(request([])).config.processes)
         words = [f"processes={','.join([*default, *NEEDS.get(name, []), *([] if name in default else [name])])}"]

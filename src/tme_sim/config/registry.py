@@ -49,6 +49,8 @@ KINDS: dict[str, dict[str, str]] = {
         "microscopy": "tme_sim.imaging.microscopy:Microscopy",
         "histology": "tme_sim.imaging.histology:Histology",
         "pet": "tme_sim.imaging.pet:Pet",
+        "reflectance": "tme_sim.imaging.reflectance:Reflectance",
+        "fmt": "tme_sim.imaging.tomography:Tomography",
     },
 }
 """An extension module adds its own entries (`--extension`)."""

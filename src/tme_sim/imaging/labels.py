@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.imaging.frame import COMPARTMENTS, Frame
+from tme_sim.state.variables import FORMS
 
 Floats = NDArray[np.float64]
+Worth = Callable[[str, str, float], float]
+"""Compartment or organ, form (or DETACHED), labels still on each → what one there counts for."""
 
 INTACT, DETACHED = "intact", "detached"
 PLACE_OF = {"blood": "blood", "endothelium": "tissue", "extracellular": "tissue"}
@@ -45,29 +48,38 @@ class Pools:
         return found
 
 
-def pools(frame: Frame) -> Pools:
-    """Labels of a frame. Without the process `labels` all are on their particles.
+def _label(where: str, form: str, labels: float) -> float:
+    """Any label counts as one."""
+    return labels
+
+
+def pools(frame: Frame, worth: Worth = _label) -> Pools:
+    """Labels of a frame, or what else its carriers count for. Without the process `labels` all are on their particles.
 
     Where the run followed them, all carriers of a place hold that place's mean. What has come off is in blood, here as in the
     rest of the body, or where its fate took it. As in all numbers of a run, what tissue holds on the lattice is the tumour's, and
     of blood what is inside it.
     """
-    on = frame.label_on
+    on, none = frame.label_on, np.zeros(len(FORMS))
     blood_um3 = frame.body.blood_volume_um3 or frame.body.plasma_volume_um3
     lumen_um3 = frame.fields["lumen_fraction"] * frame.lattice.voxel_um3
-    in_vessels = lumen_um3 * float(frame.organs["blood"].sum()) / blood_um3 if "blood" in frame.organs else 0.0 * lumen_um3
-    on_wall = np.maximum(frame.carriers["blood"].sum(axis=0) - in_vessels, 0.0)
+
+    def each(where: str, place: str) -> Floats:
+        return np.array([worth(where, form, on.get(place, 1.0)) for form in FORMS])
+
+    in_vessels = lumen_um3 * (frame.organs.get("blood", none) / blood_um3)[:, None, None, None]
+    on_wall = np.maximum(frame.carriers["blood"] - in_vessels, 0.0)
     tumor = {
-        (name, INTACT): frame.carriers[name].sum(axis=0) * on.get(PLACE_OF.get(name, "cells"), 1.0)
+        (name, INTACT): np.tensordot(each(name, PLACE_OF.get(name, "cells")), frame.carriers[name], 1)
         for name in COMPARTMENTS
         if name != "blood"
     }
     inside = frame.fields["inside"] > 0
-    blood = in_vessels * inside * on.get("blood", 1.0)
-    free = lumen_um3 * inside * frame.label_free.get("blood", 0.0) / blood_um3
-    tumor |= {("blood", INTACT): blood + on_wall * on.get("wall_bound", 1.0), ("blood", DETACHED): free}
-    body = {(organ, INTACT): float(amount.sum()) * on.get(organ, 1.0) for organ, amount in frame.organs.items()}
+    blood = np.tensordot(each("blood", "blood"), in_vessels, 1) * inside
+    free = lumen_um3 * inside * (frame.label_free.get("blood", 0.0) * worth("blood", DETACHED, 1.0) / blood_um3)
+    tumor |= {("blood", INTACT): blood + np.tensordot(each("blood", "wall_bound"), on_wall, 1), ("blood", DETACHED): free}
+    body = {(organ, INTACT): float(amount @ each(organ, organ)) for organ, amount in frame.organs.items()}
     for fate, labels in frame.label_free.items():
         key = (ORGAN_OF_FATE.get(fate, fate), DETACHED)
-        body[key] = body.get(key, 0.0) + labels
+        body[key] = body.get(key, 0.0) + labels * worth(key[0], DETACHED, 1.0)
     return Pools(tumor, body, blood + free)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ROW_IN, SLIM, WIDE = 2.8, 0.3, 2.2  # height of a panel, and how slim or wide it may be against it
 TITLE_IN, HEAD_IN, BAR_IN, GAP_IN, SIDE_IN, DPI = 0.35, 0.3, 0.8, 0.15, 0.35, 120
+LEAST_IN = 4.2
+"""Width that a title needs."""
 HEADING: Any = {"loc": "left", "size": 8.5, "color": FAINT, "pad": 4}
 CHANNELS = 5
 """Channels shown at most."""
@@ -57,7 +59,7 @@ def preview(image: Image, readout: str) -> bytes:
 
     columns = _columns(image)
     rows = {"image": image.data} | {name: image.layers[name] for name in ("truth",) if name in image.layers}
-    width = sum(column.width_in + column.bar_in + GAP_IN for column in columns) + SIDE_IN
+    width = max(LEAST_IN, sum(column.width_in + column.bar_in + GAP_IN for column in columns) + SIDE_IN)
     height = TITLE_IN + (ROW_IN + HEAD_IN) * len(rows)
     with style():
         figure = Figure(figsize=(width, height))

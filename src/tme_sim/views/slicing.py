@@ -41,10 +41,11 @@ class Plane:
 
 
 def planes(image: Image) -> list[Plane]:
-    """Planes through the focus across z, y and x, without those that would be a line."""
+    """Planes through the focus across z, y and x, without those that would be a line; across z if all would."""
     at, shape, found = focus(image), image.data.shape[-3:], []
+    thick = sum(n > 1 for n in shape) > 1
     for axis, (up, right) in enumerate(((1, 2), (0, 2), (0, 1))):
-        if (shape[up] > 1 and shape[right] > 1) or axis == 0:
+        if (shape[up] > 1 and shape[right] > 1) or (axis == 0 and not thick):
             index: list[int | slice] = [slice(None)] * 3
             index[axis] = at[axis]
             place_um = image.origin_um[axis] + at[axis] * image.voxel_um[axis]
