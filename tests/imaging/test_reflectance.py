@@ -180,16 +180,16 @@ def test_beyond_1000_nm_less_light_comes_out_of_a_sharper_spot() -> None:
 @pytest.fixture(scope="module", name="pictures")
 def _pictures(make_mouse_frame: Callable[..., Frame]) -> dict[float, Image]:
     frame = make_mouse_frame()
-    return {depth: camera(depth_um=1e3 * depth).acquire(frame)[0] for depth in (0.0, 2.0, 6.0)}
+    return {depth: camera(depth_um=1e3 * depth).acquire(frame)[0] for depth in (0.0, 1.0, 2.0)}
 
 
 def test_contrast_sinks_with_the_depth_under_the_skin(pictures: dict[float, Image]) -> None:
     contrast = {depth: value(image, "tumor_to_background") for depth, image in pictures.items()}
-    assert 1.1 < contrast[2.0] < contrast[0.0] < value(pictures[0.0], "true_tumor_to_background")
-    assert contrast[6.0] < contrast[2.0]
+    assert 2 < contrast[2.0] < 0.95 * contrast[0.0] < value(pictures[0.0], "true_tumor_to_background")
+    assert contrast[2.0] < contrast[1.0] < contrast[0.0]
     radiance = {depth: value(image, "radiance") for depth, image in pictures.items()}
-    assert radiance[0.0] > 1.2 * radiance[2.0] > 2 * radiance[6.0]
-    assert value(pictures[6.0], "contrast_to_noise") < value(pictures[2.0], "contrast_to_noise")
+    assert radiance[0.0] > 1.3 * radiance[1.0] > 2 * radiance[2.0]
+    assert value(pictures[2.0], "contrast_to_noise") < value(pictures[0.0], "contrast_to_noise")
 
 
 def test_a_picture_is_one_plane_that_touches_the_body(pictures: dict[float, Image]) -> None:
@@ -226,7 +226,7 @@ def test_tissues_own_light_hides_the_dyes(pictures: dict[float, Image], make_mou
 
 
 def test_a_tumor_without_dye_is_below_noise(make_mouse_frame: Callable[..., Frame]) -> None:
-    (dark,) = camera(depth_um=6e3, irradiance_per_um2_s=1.0).acquire(make_mouse_frame())
+    (dark,) = camera(depth_um=2e3, irradiance_per_um2_s=1.0).acquire(make_mouse_frame())
     assert {q.flag for q in dark.quantities if q.quantity == "contrast_to_noise"} == {UNSEEN}
 
 
