@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tme_sim.analysis.plausibility import Hint, hints, internal, split_quantity
+from tme_sim.analysis.plausibility import Hint, _gaps, hints, internal, split_quantity
 from tme_sim.files.run_folder import RunFolder
 from tme_sim.files.run_store import RunStore
 
@@ -75,6 +75,19 @@ def test_the_active_endothelium_turns_over_what_passes_it(found: dict[str, Hint]
 
 def test_spread_by_diffusion_is_that_of_the_model_section(found: dict[str, Hint]) -> None:
     assert found["spread by diffusion over the run, √(2Dt)"].value == pytest.approx(np.sqrt(2 * 0.5 * 48 * 3600))
+
+
+def test_gaps_of_a_tissue_without_vessels_have_no_conductivity(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    store = RunStore.create(tmp_path / "run")
+    store.write_json("run.json", {"format": 1, "status": "done"})
+    store.write_text("config.yaml", CONFIG.replace("{kind: gaps, enabled: false", "{kind: gaps, enabled: true"))
+    for name in ("fields.zarr", "agents/gaps"):
+        (store.folder / name).mkdir(parents=True)
+    empty = pd.DataFrame({"open": [], "radius_um": []})
+    monkeypatch.setattr(RunFolder, "agents", lambda *_: empty)
+    monkeypatch.setattr(RunFolder, "fields", {"wall_surface_um2": np.zeros((4, 4, 4))})
+    (hint,) = _gaps(RunFolder(store.folder))
+    assert hint.value is None
 
 
 def test_quantities_of_a_recorded_configuration_become_internal_ones() -> None:

@@ -110,7 +110,8 @@ def _gaps(run: RunFolder) -> list[Hint]:
     leak = gap_filtration_um3_per_mmHg_s(radius_um, internal(section["wall_length"]), conductivity).sum()
     surface_um2 = float(run.fields["wall_surface_um2"].sum())
     known = "2.8·10⁻⁷ for the whole wall in tumours, 0.36·10⁻⁷ in normal tissue"
-    return [Hint("hydraulic conductivity Lp of the open gaps", 1e-4 * float(leak) / surface_um2, "cm/(mmHg s)", known, "X14")]
+    value = 1e-4 * float(leak) / surface_um2 if surface_um2 > 0 else None
+    return [Hint("hydraulic conductivity Lp of the open gaps", value, "cm/(mmHg s)", known, "X14")]
 
 
 def _cells(run: RunFolder) -> list[Hint]:
