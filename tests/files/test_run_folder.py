@@ -91,6 +91,8 @@ def test_what_was_not_kept_is_told_with_the_level_that_keeps_it(summary_only: Ru
             getattr(summary_only, name)
     with pytest.raises(InputError, match=r"this run recorded no agents \(record\.level=full does\)"):
         summary_only.agents("macrophages")
+    with pytest.raises(InputError, match=r"kept no fields; run again with record\.level=full"):
+        summary_only.frame()
 
 
 def test_a_run_that_goes_on_has_no_summary_yet(tmp_path: Path) -> None:

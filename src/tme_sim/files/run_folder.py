@@ -114,7 +114,9 @@ class RunFolder:
 
     def frame(self, time_s: float | None = None) -> int:
         """Index of a recorded frame (default: the last)."""
-        times = self._store.frame_times_s()
+        times = self.fields["time"].to_numpy()
+        if len(times) == 0:
+            raise InputError("time", None, "was not recorded yet; go on with the run by --resume")
         if time_s is None:
             return len(times) - 1
         found = np.flatnonzero(np.abs(times - time_s) < 0.5)
