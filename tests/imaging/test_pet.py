@@ -98,7 +98,7 @@ def test_the_image_holds_the_activity_of_the_whole_body(image: Image) -> None:
     assert image.data.sum(dtype=np.float64) * VOXEL_ML == pytest.approx(activity, rel=0.01)
     assert image.unit == "Bq/mL"
     assert image.acquisition["TracerRadionuclide"] == "Cu64"
-    assert image.acquisition["LabelsOutsideTheImage"] == 0
+    assert image.acquisition["LabelsOutsideTheImage"] == pytest.approx(0, abs=1e-12)
 
 
 def test_decay_runs_back_to_the_injection(image: Image) -> None:
@@ -232,6 +232,16 @@ def test_blood_beside_the_tumor_is_not_the_tumors() -> None:
     (seen,) = scanner().acquire(frame(fields=fields, tumor_mass_g=TUMOR_G / 2))
     activity = 0.05 * 2 ** (-24 / 12.7) * frame().injected
     assert seen.layers["truth"].sum(dtype=np.float64) * VOXEL_ML == pytest.approx(activity, rel=1e-6)
+
+
+def test_labels_outside_the_image_are_all_that_it_does_not_hold() -> None:
+    man = replace(BODY, mass_g=70e3, blood_volume_um3=5.1e15)
+    scan = {"phantom": "human_chest", "grid_um": 4000.0, "voxel_um": 8000.0, "fwhm_um": 20000.0}
+    given = frame(body=man, injected=2 * frame().injected)  # half of them are nowhere, as if degraded
+    (seen,) = scanner(**scan).acquire(given)
+    held = seen.layers["truth"].sum(dtype=np.float64) * 8.0**3 * 1e-3 / (0.05 * 2 ** (-24 / 12.7) * given.injected)
+    assert seen.acquisition["LabelsOutsideTheImage"] == pytest.approx(1 - held, rel=1e-5)
+    assert held < 0.5
 
 
 def test_a_phantom_of_another_body_is_refused() -> None:
