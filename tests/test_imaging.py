@@ -80,6 +80,18 @@ def test_what_cannot_be_seen_is_told_in_a_line(
     assert told in errors
 
 
+@pytest.mark.parametrize(
+    ("formats", "told"), [("nifti,jpeg", "--format jpeg: must be of nifti"), ("nifti,dicom", "--format dicom: needs pydicom")]
+)
+def test_a_format_that_cannot_be_written_is_told_before_anything_is_imaged(
+    seen: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], formats: str, told: str
+) -> None:
+    monkeypatch.setattr("tme_sim.files.dicom.find_spec", lambda _: None)
+    monkeypatch.setattr("tme_sim.commands.imaging.acquire", lambda *_, **__: pytest.fail("imaged first"))
+    assert main(["image", str(seen), "pet_preclinical", "--format", formats]) == 2
+    assert told in capsys.readouterr().err
+
+
 def test_a_setting_of_an_instrument_is_explained_without_choosing_it_first(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "readouts.pet_preclinical.fwhm"]) == 0
     assert capsys.readouterr().out.startswith("readouts.pet_preclinical.fwhm = 1.5 mm")

@@ -15,6 +15,7 @@ from tme_sim.config.compose import available
 from tme_sim.config.load import conf_dirs
 from tme_sim.config.units import parse_quantity
 from tme_sim.files.image import Image
+from tme_sim.files.images import check_formats
 from tme_sim.files.run_folder import RunFolder, find_run
 from tme_sim.state.errors import InputError
 
@@ -31,9 +32,11 @@ def image(options: argparse.Namespace) -> int:
     names = there if options.all else names or list(run.config.get("readouts") or {})
     if not names:
         raise InputError("READOUT", None, f"name one or more of {', '.join(there)}; or --all")
+    formats = options.format.split(",")
+    check_formats(formats)
     config = with_readouts(run, names, settings).config
     images, refused = acquire(run, config, _times(options.time, run), options.data, keep_going=options.all)
-    files = store(run, images, refused, options.format.split(","))
+    files = store(run, images, refused, formats)
     for name, made in images.items():
         _numbers(name, made)
     for name, why in refused.items():

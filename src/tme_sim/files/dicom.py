@@ -54,8 +54,7 @@ def write_dicom_pet(
     frame after the injection, which the activity is that of. facts: `radionuclide`, `half_life_s`, `positron_fraction`,
     `injected_Bq`, `body_mass_g`, as far as they are known. Raises InputError where pydicom is not installed.
     """
-    if find_spec("pydicom") is None:
-        raise InputError("--format", "dicom", "needs pydicom; install tme-sim[dicom]")
+    check_installed()
     data = stored(data, series)
     content = blake2b(data.tobytes(), digest_size=16).hexdigest()
     uids = {"study": _uid(patient, "study"), "frame": _uid(patient, "frame")}
@@ -73,6 +72,12 @@ def write_dicom_pet(
             of_slice |= {"SliceLocation": _decimal(position[2] * MM_PER_UM)}
             _save(part / f"{z + 1:04d}.dcm", of_slice)
     return folder
+
+
+def check_installed() -> None:
+    """Raise InputError where pydicom is not installed."""
+    if find_spec("pydicom") is None:
+        raise InputError("--format", "dicom", "needs pydicom; install tme-sim[dicom]")
 
 
 def _save(path: Path, elements: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tme_sim.files.bids import write_bids
 from tme_sim.files.bids_names import session, word
-from tme_sim.files.dicom import write_dicom_pet
+from tme_sim.files.dicom import check_installed, write_dicom_pet
 from tme_sim.files.image import Image
 from tme_sim.files.nifti import write_nifti
 from tme_sim.files.ome_tiff import write_ome_tiff
@@ -55,12 +55,15 @@ def write_images(run: RunFolder, images: Images, formats: Sequence[str] = ("nift
     return [*written, write_quantities(folder, images)]
 
 
-def check_formats(formats: Sequence[str], images: Images) -> None:
-    """Raise InputError for a format that is unknown, or that none of the images can have."""
+def check_formats(formats: Sequence[str], images: Images | None = None) -> None:
+    """Raise InputError for a format that is unknown, lacks its package, or that none of the images, where known, can have."""
     for name in formats:
         if name not in FORMATS:
             raise InputError("--format", name, f"must be of {', '.join(FORMATS)}")
-    if "dicom" in formats and not any(image.modality == "PET" for made in images.values() for image in made):
+    if "dicom" not in formats:
+        return
+    check_installed()
+    if images is not None and not any(image.modality == "PET" for made in images.values() for image in made):
         raise InputError("--format", "dicom", f"is for PET, and none of {', '.join(images)} gave a PET image")
 
 
