@@ -244,6 +244,11 @@ def test_labels_outside_the_image_are_all_that_it_does_not_hold() -> None:
     assert held < 0.5
 
 
+def test_a_grid_that_would_not_fit_is_refused_before_it_is_made() -> None:
+    with pytest.raises(InputError, match=r"grid 10 um: makes \d+ × \d+ × \d+ voxels of this body, and up to 2e\+08 fit"):
+        scanner(grid_um=10.0, voxel_um=20.0).acquire(frame())
+
+
 def test_a_phantom_of_another_body_is_refused() -> None:
     with pytest.raises(InputError, match="phantom human_chest: the run's body weighs 25 g; mouse fits it"):
         scanner(phantom="human_chest").acquire(frame())

@@ -10,11 +10,14 @@ from numpy.typing import NDArray
 from scipy import fft
 
 from tme_sim.imaging.solids import Grid, Region, Shape, Triple
+from tme_sim.state.errors import InputError
 
 Shapes = Mapping[str, Sequence[Shape]]
 
 TUMOR, BODY = "tumor", "body"
 """The tumour, and what of the body is no other region."""
+MOST_VOXELS = 2e8
+"""Of a grid; every voxel takes about 25 bytes while it is blurred."""
 BODY_BLOOD = 0.04
 """Blood in what is no other region, as in muscle (Brown 1997, from memory)."""
 
@@ -84,11 +87,17 @@ def assemble(
 
 
 def _grid_around(solids: Sequence[Shape], voxel_um: float, margin_um: float, factor: int) -> Grid:
-    """A grid that holds all solids with the margin, of numbers of voxels that transform fast and divide by `factor`."""
+    """A grid that holds all solids with the margin, of numbers of voxels that transform fast and divide by `factor`.
+
+    Raises InputError where it is too fine to be held.
+    """
     low, high = _bounds(solids)
     wide = factor * voxel_um
     needed = [int(np.ceil((b - a + 2 * margin_um) / wide)) for a, b in zip(low, high, strict=True)]
     z, y, x = (factor * fft.next_fast_len(n, real=True) for n in needed)
+    if z * y * x > MOST_VOXELS:
+        told = f"makes {z} × {y} × {x} voxels of this body, and up to {MOST_VOXELS:g} fit; choose a coarser one"
+        raise InputError("grid", f"{voxel_um:g} um", told)
     corner = [(a + b - n * voxel_um) / 2 for a, b, n in zip(low, high, (z, y, x), strict=True)]
     return Grid((z, y, x), voxel_um, (corner[0], corner[1], corner[2]))
 
