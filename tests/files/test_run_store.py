@@ -65,6 +65,12 @@ def test_what_is_no_run_is_refused(tmp_path: Path, content: str) -> None:
         RunStore.open(tmp_path)
 
 
+def test_a_damaged_table_is_told(store: RunStore) -> None:
+    store.write_text("series.parquet", "cut off")
+    with pytest.raises(InputError, match=r"series\.parquet .*: cannot be read, it is damaged"):
+        store.read_table("series.parquet")
+
+
 def test_every_older_format_opens_and_a_newer_one_does_not(tmp_path: Path) -> None:
     for version in range(1, FORMAT + 1):
         (tmp_path / "run.json").write_text(json.dumps({"format": version, "status": "done"}))

@@ -86,8 +86,11 @@ class RunStore:
         part.replace(target)
 
     def read_table(self, name: str) -> pd.DataFrame:
-        """Read a parquet table of the folder."""
-        return pd.read_parquet(self.folder / name)
+        """Read a parquet table of the folder. Raises InputError where it is damaged."""
+        try:
+            return pd.read_parquet(self.folder / name)
+        except ValueError as error:  # pyarrow's ArrowInvalid is one
+            raise InputError(name, self.folder, f"cannot be read, it is damaged ({error})") from None
 
     def static_fields(
         self, fields: Mapping[str, NDArray[Any]], attributes: Mapping[str, Mapping[str, str]], spacing_um: float
