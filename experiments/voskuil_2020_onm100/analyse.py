@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 
 import numpy as np
 
 from tme_sim.analysis.profiles import copies
 from tme_sim.files.run_folder import RunFolder
+
+_spec = spec_from_file_location("margins", Path(__file__).with_name("margins.py"))
+margins = module_from_spec(_spec)
+_spec.loader.exec_module(margins)
 
 SERIES = re.compile(r"(balance|balance_hill_1|day|day_hill_1)_(\d+p\d+)")
 OUTSIDE, CELLS, BODY = ("interstitium", "bound"), ("macrophages", "tumor_cells"), "body"
@@ -17,6 +23,7 @@ OFF_PH = 6.95
 """Above it less than a hundredth is on in balance, 2/40 above the midpoint."""
 EDGES = np.arange(6.5, 7.41, 0.05)
 ACID = ("acid_0p01", "tumor", "acid_0p06", "acid_0p1", "acid_0p3")
+PICTURED = (*ACID, "normal", "healthy", "reversible", "hill_1", "hill_1_normal")
 BLUE, GREEN, RED, GREY, ORANGE = "#0072b2", "#009e73", "#d55e00", "#999999", "#e69f00"
 BARS = {
     "tumor": "tumour",
@@ -44,7 +51,8 @@ def quantities(arms):
             found |= {f"{arm}.{key}": np.array([each[key] for each in maps]) for key in maps[0]}
     for name, curve in titrations.items():
         found |= {f"{name}.{key}": value for key, value in titration(curve).items()}
-    return found | contrasts(found)
+    pictured = {arm: [RunFolder(folder) for folder in arms[arm]["folder"]] for arm in PICTURED}
+    return found | contrasts(found) | margins.quantities(pictured)
 
 
 def contrasts(found):
@@ -147,6 +155,7 @@ def figure(values, path):
     draw_acid(acid, values)
     draw_place(place, values)
     FigureCanvasSVG(canvas).print_svg(str(path), metadata={"Date": None})
+    margins.figure(values, path.with_name("margins.svg"))
 
 
 def draw_switch(axes, values):
