@@ -120,6 +120,15 @@ def test_the_tumor_has_its_true_uptake_beside_what_is_measured(image: Image) -> 
     assert value(image, "tumor", "suv_max") > value(image, "tumor", "suv_peak") > value(image, "tumor", "suv_mean")
 
 
+def test_before_the_injection_there_is_nothing_to_see() -> None:
+    zero = {name: np.zeros((2, *LATTICE.voxels)) for name in COMPARTMENTS}
+    organs = {name: np.zeros(2) for name in ("blood", "liver", "spleen", "elsewhere")}
+    (seen,) = scanner().acquire(frame(carriers=zero, organs=organs, injected=0.0, tumor_carriers=np.zeros(2)))
+    assert not seen.data.any()
+    assert value(seen, "tumor", "activity") == value(seen, "tumor", "activity_true") == 0
+    assert np.isnan([value(seen, "tumor", name) for name in ("percent_id_per_g", "suv_mean", "suv_max")]).all()
+
+
 def test_suv_is_percent_id_per_gram_times_mass_over_100(image: Image) -> None:
     uptake = Uptake(injected_Bq=3.7e6, body_mass_g=23.4, density_g_per_mL=1.05)
     assert uptake.suv(12345.6) == pytest.approx(uptake.percent_id_per_g(12345.6) * 23.4 / 100, rel=1e-12)

@@ -165,5 +165,5 @@ class Pet(Readout):
             "LatticesInTumor": embedded.tiles,
             "EffectiveLatticesInTumor": embedded.effective_tiles,
             "LargestPatchCorrection": embedded.fit,
-            "LabelsOutsideTheImage": max(0.0, 1 - sum(embedded.amounts.values()) / frame.injected),
+            "LabelsOutsideTheImage": max(0.0, 1 - sum(embedded.amounts.values()) / frame.injected) if frame.injected else 0.0,
         }

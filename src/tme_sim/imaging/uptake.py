@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,10 @@ PARTIAL, FEW = "partial volume", "few counts"
 
 @dataclass(frozen=True, kw_only=True)
 class Uptake:
-    """What turns activity into uptake: that injected, decayed to the time of the image, the body's mass, the tissue's density."""
+    """What turns activity into uptake: that injected, decayed to the time of the image, the body's mass, the tissue's density.
+
+    Before the injection uptake is NaN.
+    """
 
     injected_Bq: float
     body_mass_g: float
@@ -32,11 +36,11 @@ class Uptake:
 
     def percent_id_per_g(self, activity_Bq_per_mL: float) -> float:
         """100 · (C/ρ)/A: share of the injected activity per gram of tissue, decay-corrected."""
-        return 100 * activity_Bq_per_mL / self.density_g_per_mL / self.injected_Bq
+        return 100 * activity_Bq_per_mL / self.density_g_per_mL / (self.injected_Bq or nan)
 
     def suv(self, activity_Bq_per_mL: float) -> float:
         """(C/ρ)/(A/mass of the body): 1 if all were spread evenly; %ID/g · mass/100."""
-        return activity_Bq_per_mL / self.density_g_per_mL / (self.injected_Bq / self.body_mass_g)
+        return activity_Bq_per_mL / self.density_g_per_mL / (self.injected_Bq / self.body_mass_g or nan)
 
 
 def read_off(
