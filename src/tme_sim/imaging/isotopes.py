@@ -25,11 +25,6 @@ class Isotope:
     positron_fraction: float
     ranges: tuple[PositronRange, ...] = ()
 
-    @property
-    def tail_um(self) -> float:
-        """The largest distance that one of its positrons goes."""
-        return max((branch.most_um for branch in self.ranges), default=0.0)
-
 
 def _one(mean_mm: float, most_mm: float) -> tuple[PositronRange, ...]:
     return (PositronRange(1.0, 1e3 * mean_mm, 1e3 * most_mm),)
