@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.imaging.base import Frame
-from tme_sim.imaging.mri import Floats, Scanner, Signal, Singles
+from tme_sim.imaging.mri import EchoTrain, Floats, Signal, Singles
 from tme_sim.imaging.mri_signal import decay_rate, recovered
 from tme_sim.imaging.relaxation import Pools, magnetisation
 from tme_sim.numerics.random import stream_key, uniforms
 from tme_sim.numerics.spins import walk_spins
 from tme_sim.state.contrast import Relaxivity
-from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import parameter
 
 STEPS = 5
@@ -23,27 +22,17 @@ STEPS = 5
 
 
 @dataclass(kw_only=True)
-class SpinEcho(Scanner):
+class SpinEcho(EchoTrain):
     """A train of spin echoes after a pulse of 90°, refocused midway between them (CPMG): R2, and the metal by its change.
 
     Each spin has e^(−∫R2 dt + i∫±γΔB dt) along its walk with the diffusivity of water, weighted by 1 − e^(−(TR − train) R1).
     """
 
-    repetition_s: float = parameter("time between pulses of 90 degrees", above=0, at_most=60)
-    echo_spacing_s: float = parameter("from the pulse to the first echo, and between echoes", above=0, at_most=1)
-    echoes: int = parameter("number of echoes", at_least=2, at_most=64)
-    shown_echo: int = parameter("the echo shown as the T2-weighted image, counted from 1", at_least=1, at_most=64)
     spins_per_voxel: int = parameter("walkers that start in each voxel of the lattice", at_least=1, at_most=1000)
 
     kind: ClassVar[str] = "mri_spin_echo"
     rate: ClassVar[str] = "R2"
     modalities: ClassVar[tuple[str, str]] = ("MESE", "T2w")
-
-    def __post_init__(self) -> None:
-        if self.shown_echo > self.echoes:
-            raise InputError("shown_echo", self.shown_echo, f"there are {self.echoes} echoes")
-        if self.echo_s[-1] > self.repetition_s:
-            raise InputError("repetition_s", f"{self.repetition_s:g} s", f"the last echo is at {self.echo_s[-1]:g} s")
 
     @property
     def echo_s(self) -> Floats:
@@ -53,14 +42,6 @@ class SpinEcho(Scanner):
     @property
     def refocused_s(self) -> float | None:
         return self.echo_spacing_s / 2
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        return tuple(f"{1e3 * time_s:g} ms" for time_s in self.echo_s)
-
-    @property
-    def shown(self) -> int:
-        return self.shown_echo - 1
 
     def settings(self) -> dict[str, Any]:
         times = [round(float(time_s), 9) for time_s in self.echo_s]

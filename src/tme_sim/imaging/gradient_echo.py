@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.imaging.base import Frame
-from tme_sim.imaging.mri import Floats, Scanner, Signal, Singles
+from tme_sim.imaging.mri import EchoTrain, Floats, Scanner, Signal, Singles
 from tme_sim.imaging.mri_signal import decay_rate, rate_from_flips, spoiled
 from tme_sim.imaging.relaxation import Pools, Water, magnetisation, transverse
 from tme_sim.numerics.dephasing import dephase
@@ -22,42 +22,24 @@ SEQUENCE = {"PulseSequenceType": "spoiled gradient echo", "ScanningSequence": "G
 
 
 @dataclass(kw_only=True)
-class MultiEcho(Scanner):
+class MultiEcho(EchoTrain):
     """Several echoes after each pulse: R2*, its change by the agent, and the metal that it tells.
 
     R2* of a pool is its own + r2* c, and in cells what vesicles do (`relaxation`). ΔB is the dipole field of all that is magnetic
     on the lattice (`susceptibility`); signals are added up before the magnitude is taken, so the R2* of clusters emerges.
     """
 
-    repetition_s: float = parameter("time between pulses", above=0, at_most=60)
     flip_angle_deg: float = parameter("flip angle", above=0, at_most=90)
     first_echo_s: float = parameter("from the pulse to the first echo", above=0, at_most=1)
-    echo_spacing_s: float = parameter("between echoes", above=0, at_most=1)
-    echoes: int = parameter("number of echoes", at_least=2, at_most=64)
-    shown_echo: int = parameter("the echo shown as the T2*-weighted image, counted from 1", at_least=1, at_most=64)
 
     kind: ClassVar[str] = "mri_r2star"
     rate: ClassVar[str] = "R2star"
     modalities: ClassVar[tuple[str, str]] = ("MEGRE", "T2starw")
 
-    def __post_init__(self) -> None:
-        if self.shown_echo > self.echoes:
-            raise InputError("shown_echo", self.shown_echo, f"there are {self.echoes} echoes")
-        if self.echo_s[-1] > self.repetition_s:
-            raise InputError("repetition_s", f"{self.repetition_s:g} s", f"the last echo is at {self.echo_s[-1]:g} s")
-
     @property
     def echo_s(self) -> Floats:
         """(echo,) times after the pulse."""
         return np.asarray(self.first_echo_s + self.echo_spacing_s * np.arange(self.echoes), np.float64)
-
-    @property
-    def channels(self) -> tuple[str, ...]:
-        return tuple(f"{1e3 * time_s:g} ms" for time_s in self.echo_s)
-
-    @property
-    def shown(self) -> int:
-        return self.shown_echo - 1
 
     def settings(self) -> dict[str, Any]:
         times = [round(float(time_s), 9) for time_s in self.echo_s]

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import log
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tme_sim.imaging.base import Frame, Readout
+from tme_sim.imaging.base import Frame
 from tme_sim.imaging.detector import Detector, exposure_s
 from tme_sim.imaging.diffuse_optics import VIEWS, Medium, View
-from tme_sim.imaging.embed import CLOSURE, Embedded
+from tme_sim.imaging.embed import Embedded
 from tme_sim.imaging.fluorophore import PH
 from tme_sim.imaging.labels import DETACHED, Pools, pools
 from tme_sim.imaging.optical_properties import SKIN, SKIN_BLOOD, SOFT, TISSUES, Tissue, boundary_factor, check_wavelength
 from tme_sim.imaging.phantom import TUMOR, Phantom
-from tme_sim.imaging.surroundings import Surroundings
+from tme_sim.imaging.surroundings import InBody
 from tme_sim.state.errors import InputError
 from tme_sim.state.fluorescence import Fluorescence
 from tme_sim.state.label import Label
@@ -40,20 +40,9 @@ NOT_DIFFUSE = "absorption near scattering"
 
 
 @dataclass(kw_only=True)
-class Macroscope(Readout):
+class Macroscope(InBody):
     """The body, its dyes and its tissue; light diffuses, and dyes take none of it from each other (Born's approximation)."""
 
-    phantom: Literal["mouse", "human_chest", "label_map", "none"] = parameter(
-        "the body around the tumour: an analytic one, or the user's labels; none is refused"
-    )
-    label_map: str | None = parameter("volume of labels, such as NIfTI, for phantom=label_map", default=None)
-    label_names: dict[str, int] = parameter("region → its number there; `tumor` is needed, `body` is the rest", default=dict)
-    closure: float = parameter(
-        "largest relative difference between the tumour's amount and its mean times the phantom's tumour",
-        default=CLOSURE,
-        at_least=0,
-        below=1,
-    )
     grid_um: float = parameter("voxel in which light diffuses", at_least=100, at_most=5000)
     saturation: float = parameter("of tissue's haemoglobin with oxygen", at_least=0, at_most=1)
     refractive_index: float = parameter("of tissue against air", at_least=1, at_most=1.6)
@@ -68,7 +57,6 @@ class Macroscope(Readout):
     detector: Detector = parameter("camera")
     label: Label | None = given("nanoparticle.label", default=None)
     diameter_um: float = given("nanoparticle.hydrodynamic_diameter_um", default=0.05)
-    density_g_per_mL: float = given("tissue.density_g_per_mL")
 
     def __post_init__(self) -> None:
         _ = self.surroundings
@@ -99,17 +87,6 @@ class Macroscope(Readout):
             raise InputError("nanoparticle.label.fluorescence", None, told)
         return replace(
             dye, excitation_um=self.excitation_um or dye.excitation_um, emission_um=self.emission_um or dye.emission_um
-        )
-
-    @property
-    def surroundings(self) -> Surroundings:
-        """The body around the tumour."""
-        return Surroundings(
-            kind=self.phantom,
-            density_g_per_mL=self.density_g_per_mL,
-            label_map=self.label_map,
-            label_names=self.label_names,
-            closure=self.closure,
         )
 
     @property

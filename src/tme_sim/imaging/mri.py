@@ -16,6 +16,7 @@ from tme_sim.imaging.mri_signal import block_mean, cropped, noisy
 from tme_sim.imaging.relaxation import Metal, Pools, Water, metal_of, pools_of, shares
 from tme_sim.imaging.susceptibility import susceptibility, turning
 from tme_sim.state.contrast import GRAMS_PER_MOL, SYMBOLS, ContrastAgent, Relaxivity
+from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import given, parameter
 
 Floats = NDArray[np.float64]
@@ -151,3 +152,32 @@ class Scanner(Readout):
 def _image(name: str, modality: str, unit: str, of: Layers, **more: Any) -> Image:
     layers = {"truth": of.truth.astype(np.float32), "noise_free": of.noise_free.astype(np.float32)}
     return Image(name=name, data=of.image.astype(np.float32), modality=modality, unit=unit, layers=layers, **more)
+
+
+@dataclass(kw_only=True)
+class EchoTrain(Scanner):
+    """A scanner that takes several echoes after each pulse."""
+
+    repetition_s: float = parameter("time between pulses", above=0, at_most=60)
+    echo_spacing_s: float = parameter("from one echo to the next", above=0, at_most=1)
+    echoes: int = parameter("number of echoes", at_least=2, at_most=64)
+    shown_echo: int = parameter("the echo shown as the weighted image, counted from 1", at_least=1, at_most=64)
+
+    def __post_init__(self) -> None:
+        if self.shown_echo > self.echoes:
+            raise InputError("shown_echo", self.shown_echo, f"there are {self.echoes} echoes")
+        if self.echo_s[-1] > self.repetition_s:
+            raise InputError("repetition_s", f"{self.repetition_s:g} s", f"the last echo is at {self.echo_s[-1]:g} s")
+
+    @property
+    @abstractmethod
+    def echo_s(self) -> Floats:
+        """(echo,) times after the pulse."""
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        return tuple(f"{1e3 * time_s:g} ms" for time_s in self.echo_s)
+
+    @property
+    def shown(self) -> int:
+        return self.shown_echo - 1

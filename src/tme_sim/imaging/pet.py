@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.files.image import Image
-from tme_sim.imaging.base import Readout, generator
+from tme_sim.imaging.base import generator
 from tme_sim.imaging.blur import FWHM_PER_SIGMA, block_mean, blur, margin_um
-from tme_sim.imaging.embed import CLOSURE, Embedded
+from tme_sim.imaging.embed import Embedded
 from tme_sim.imaging.frame import Frame
 from tme_sim.imaging.isotopes import Isotope, PositronRange, positron_emitter
 from tme_sim.imaging.labels import pools
 from tme_sim.imaging.noise import counted, decays
-from tme_sim.imaging.surroundings import UM3_PER_ML, Surroundings
+from tme_sim.imaging.surroundings import UM3_PER_ML, InBody
 from tme_sim.imaging.uptake import Uptake, read_off
 from tme_sim.state.errors import InputError
 from tme_sim.state.label import Label
@@ -24,7 +24,7 @@ from tme_sim.state.parameters import given, parameter
 
 
 @dataclass(kw_only=True)
-class Pet(Readout):
+class Pet(InBody):
     """A ⊗ positron range ⊗ Gaussian on the phantom's grid, averaged over the scanner's voxels; counts with noise; Bq/mL.
 
     A = a₀ 2^(−t/T½) · labels, on particles and off them, at the start of the scan. The trues of a voxel are
@@ -32,17 +32,6 @@ class Pet(Readout):
     their noise is in `excess_noise`. Positron range is that in water. Regions are the phantom's own.
     """
 
-    phantom: Literal["mouse", "human_chest", "label_map", "none"] = parameter(
-        "the body around the tumour: an analytic one, or the user's labels; none is refused"
-    )
-    label_map: str | None = parameter("volume of labels, such as NIfTI, for phantom=label_map", default=None)
-    label_names: dict[str, int] = parameter("region → its number there; `tumor` is needed, `body` is the rest", default=dict)
-    closure: float = parameter(
-        "largest relative difference between the tumour's amount and its mean times the phantom's tumour",
-        default=CLOSURE,
-        at_least=0,
-        below=1,
-    )
     grid_um: float = parameter("voxel of the phantom, at most a fifth of fwhm", above=0)
     voxel_um: float = parameter("voxel of the image, a multiple of grid", above=0)
     fwhm_um: float = parameter("width of the point spread", above=0)
@@ -54,7 +43,6 @@ class Pet(Readout):
     excess_noise: float = parameter("variance of a region's counts over Poisson's, by reconstruction", default=1.0, at_least=1)
     peak_diameter_um: float = parameter("diameter of the sphere of the SUV's peak", above=0)
     label: Label = given("label")
-    density_g_per_mL: float = given("tissue.density_g_per_mL")
 
     def __post_init__(self) -> None:
         _ = self.surroundings
@@ -67,17 +55,6 @@ class Pet(Readout):
         positron_emitter(self.label.name)
         if self.label.activity_Bq == 0:
             raise InputError("nanoparticle.label.activity", "0 Bq", "must be above 0 for PET to see the label")
-
-    @property
-    def surroundings(self) -> Surroundings:
-        """The body around the tumour."""
-        return Surroundings(
-            kind=self.phantom,
-            density_g_per_mL=self.density_g_per_mL,
-            label_map=self.label_map,
-            label_names=self.label_names,
-            closure=self.closure,
-        )
 
     @property
     def factor(self) -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import pi
+from typing import Literal
 
 import numpy as np
 
 from tme_sim.files.volumes import read_volume
-from tme_sim.imaging.base import generator
+from tme_sim.imaging.base import Readout, generator
 from tme_sim.imaging.bodies import human_chest, label_map, mouse
 from tme_sim.imaging.embed import BLOOD, CLOSURE, Embedded, embed, represented_um3, whole_tumor
 from tme_sim.imaging.frame import Frame
@@ -17,6 +18,7 @@ from tme_sim.imaging.labels import Pools
 from tme_sim.imaging.phantom import Phantom
 from tme_sim.imaging.solids import Sampled, Solid
 from tme_sim.state.errors import InputError
+from tme_sim.state.parameters import given, parameter
 
 UM3_PER_ML = 1e12
 LARGEST_MOUSE_G = 100.0
@@ -92,3 +94,32 @@ class Surroundings:
         volume = growth * float(represented_um3(lattice, frame.fields["inside"]).sum())
         radius = (3 * volume / (4 * pi)) ** (1 / 3)
         return Solid((0.0, 0.0, 0.0), (radius,) * 3)
+
+
+@dataclass(kw_only=True)
+class InBody(Readout):
+    """An instrument of millimetres: it sees the tumour in a body, and refuses a bare lattice."""
+
+    phantom: Literal["mouse", "human_chest", "label_map", "none"] = parameter(
+        "the body around the tumour: an analytic one, or the user's labels; none is refused"
+    )
+    label_map: str | None = parameter("volume of labels, such as NIfTI, for phantom=label_map", default=None)
+    label_names: dict[str, int] = parameter("region → its number there; `tumor` is needed, `body` is the rest", default=dict)
+    closure: float = parameter(
+        "largest relative difference between the tumour's amount and its mean times the phantom's tumour",
+        default=CLOSURE,
+        at_least=0,
+        below=1,
+    )
+    density_g_per_mL: float = given("tissue.density_g_per_mL")
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """The body around the tumour."""
+        return Surroundings(
+            kind=self.phantom,
+            density_g_per_mL=self.density_g_per_mL,
+            label_map=self.label_map,
+            label_names=self.label_names,
+            closure=self.closure,
+        )
