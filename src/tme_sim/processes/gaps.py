@@ -57,8 +57,8 @@ class Gaps(Process):
     count for more, for particles both ways; the fluid that leaks stays as it is.
 
     In a step the share k dt of what is in a voxel goes back (k its gaps' exchange over its accessible volume), and not
-    1 − e^(−k dt): transport refills the voxel as fast as its gaps empty it. Where k dt > 1 both ways are held to one filling of
-    the voxel, so that blood and tissue come to the same balance for any step.
+    1 − e^(−k dt): transport refills the voxel as fast as its gaps empty it. Where k dt > 1 one filling of the voxel stays, and
+    the rest of what came in turns back, so that blood and tissue come to the same balance for any step.
     """
 
     pore_radius_um: float = parameter("radius of a gap, the median where they differ", above=0, at_most=5)
@@ -118,14 +118,21 @@ class Gaps(Process):
             state.ledger,
             state.lattice,
             gaps["voxel"],
-            clears * perfused[static.wall_of_gap] * held_to[static.place_of_gap],
+            clears * perfused[static.wall_of_gap],
             ROUTE,
             dt_s,
             streams.key("enter"),
         )
         gaps["entered"][...] += entered.sum(axis=0)
+        new = np.zeros((1, len(FORMS), len(static.places)), entered.dtype)
         for form, amount in enumerate(entered):
-            np.add.at(carriers[ROUTE, form], gaps["voxel"], amount.astype(carriers.dtype, copy=False))
+            np.add.at(new[0, form], static.place_of_gap, amount)
+        if (held_to < 1).any():
+            turned = np.zeros((len(ROUTES), *new.shape[1:]), new.dtype)
+            turned[ROUTE] = share(new, 1 - held_to, streams.key("turn"))[0]
+            new -= turned[ROUTE]
+            return_to_plasma(plasma, state.ledger, state.lattice, static.places, turned)
+        carriers[ROUTE][:, static.places] += new[0].astype(carriers.dtype, copy=False)
 
     @property
     def _radii(self) -> Radii:
