@@ -18,6 +18,7 @@ WORDS = (
     *("processes=circulation,gaps,transcytosis,transport,binding,uptake,labels", "readouts=pet_preclinical"),
     "readouts.pet_preclinical.times=20min,40min",
 )
+RATES = ("maturation", "degradation")
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,19 @@ def test_the_command_looks_again_with_other_settings_and_formats(seen: Path, cap
     image = tme_sim.open_run(seen).image("pet_preclinical", "40 min", {"scan": "10 min"})
     stored = nibabel.load(next((seen / "images").glob("bids/sub-*/ses-*40*/pet/*.nii.gz")))
     np.testing.assert_array_equal(np.asarray(stored.dataobj)[..., 0].transpose(), image.data.astype(np.float32))
+
+
+def test_what_cells_have_degraded_is_told_where_nothing_follows_labels(tmp_path: Path) -> None:
+    words = [word.removesuffix(",labels") for word in WORDS if not word.startswith("readouts.")]
+    fast = [f"nanoparticle.uptake.{kind}.{rate}=1/min" for kind in ("macrophages", "tumor_cells") for rate in RATES]
+    fast.append("nanoparticle.uptake.macrophages.clearance=10um^3/s")
+    assert main(["run", *words, *fast, "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    run = tme_sim.open_run(tmp_path / "run")
+    lost = {q.quantity: q for q in run.image("pet_preclinical").quantities}["degraded_particles"]
+    terms = run.ledger.query("substance == 'nanoparticle' and time_s == 2400").set_index("term")["amount"]
+    inside = terms[["interstitium", "bound", "endothelium", "macrophages", "tumor_cells"]].sum()
+    assert lost.value == pytest.approx(100 * terms["degraded"] / (inside + terms["degraded"]))
+    assert 0.1 < lost.value < 100
 
 
 def test_all_shows_what_can_see_the_run_and_says_why_others_cannot(seen: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +115,7 @@ def test_a_setting_of_an_instrument_is_explained_without_choosing_it_first(capsy
     ("words", "told"),
     [
         (["readouts.pet_preclinical.times=30min"], "readouts.pet_preclinical.times 0.5 h: must be recorded"),
+        (["protocol.times=20min"], "protocol.times 0.333333 h: must be 0 h for PET, which counts"),
         (["record.level=series"], "record.level series: must be full for pet_preclinical to see the run"),
         (["nanoparticle=micelle_65nm"], "nanoparticle.label.activity 0 Bq: must be above 0 for PET to see the label"),
     ],

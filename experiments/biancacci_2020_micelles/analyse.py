@@ -119,7 +119,8 @@ def tomograms(arms):
 def levels(image):
     """Quantity -> value of the organs: `ORGAN_percent_id_per_g`, that with `true_` before it, and `ORGAN_error_percent`."""
     at = {(q.region, q.quantity): q.value for q in image.quantities}
-    found = {f"{true}{o}_percent_id_per_g": at[o, f"{true}percent_id_per_g"] for true in ("", "true_") for o in ORGANS}
+    ends = {"": "", "true_": "_true"}
+    found = {f"{true}{o}_percent_id_per_g": at[o, f"percent_id_per_g{end}"] for true, end in ends.items() for o in ORGANS}
     found |= {f"tumor_over_{o}": at["tumor", "percent_id_per_g"] / at[o, "percent_id_per_g"] for o in ("liver", "spleen")}
     return found | {f"{organ}_error_percent": at[organ, "error"] for organ in ORGANS}
 

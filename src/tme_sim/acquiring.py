@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -10,10 +11,14 @@ from tme_sim.config.build import used
 from tme_sim.config.instruments import frame_of, readout_of
 from tme_sim.config.load import Loaded, Request, load
 from tme_sim.config.settings import Config
-from tme_sim.files.image import Image
+from tme_sim.files.image import Image, Quantity
 from tme_sim.files.images import write_images
 from tme_sim.files.run_folder import RunFolder
+from tme_sim.imaging.frame import Frame
 from tme_sim.state.errors import InputError, InputErrors
+
+LEAST_LOSS = 1e-3
+"""Share of particles degraded in the tumour from which on it is told."""
 
 Times = Sequence[float | None]
 """Recorded times; None is the last."""
@@ -45,12 +50,23 @@ def acquire(
     for name in used(config.readouts):
         try:
             readout = readout_of(config, name, data)
-            images[name] = [image for time_s in times_s or readout.times_s or (None,) for image in readout.acquire(frame(time_s))]
+            frames = [frame(time_s) for time_s in times_s or readout.times_s or (None,)]
+            images[name] = [image for each in frames for image in _with_losses(readout.acquire(each), each)]
         except (InputError, InputErrors) as error:
             if not keep_going:
                 raise
             refused[name] = str(error)
     return images, refused
+
+
+def _with_losses(images: list[Image], frame: Frame) -> list[Image]:
+    """The chief image also tells how much of what the tumour took is in no image, where nothing followed labels off particles."""
+    taken = frame.degraded + float(frame.tumor_carriers.sum())
+    if frame.label_on or frame.degraded < LEAST_LOSS * taken:
+        return images
+    told = "in no image; labels among the processes follows them"
+    lost = Quantity("tumor", "degraded_particles", 100 * frame.degraded / taken, "%", told)
+    return [replace(images[0], quantities=(*images[0].quantities, lost)), *images[1:]]
 
 
 def store(

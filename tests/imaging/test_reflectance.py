@@ -185,7 +185,7 @@ def _pictures(make_mouse_frame: Callable[..., Frame]) -> dict[float, Image]:
 
 def test_contrast_sinks_with_the_depth_under_the_skin(pictures: dict[float, Image]) -> None:
     contrast = {depth: value(image, "tumor_to_background") for depth, image in pictures.items()}
-    assert 2 < contrast[2.0] < 0.95 * contrast[0.0] < value(pictures[0.0], "true_tumor_to_background")
+    assert 2 < contrast[2.0] < 0.95 * contrast[0.0] < value(pictures[0.0], "tumor_to_background_true")
     assert contrast[2.0] < contrast[1.0] < contrast[0.0]
     radiance = {depth: value(image, "radiance") for depth, image in pictures.items()}
     assert radiance[0.0] > 1.3 * radiance[1.0] > 2 * radiance[2.0]

@@ -112,7 +112,7 @@ def test_dye_is_found_where_it_is(image: Image, make_mouse_frame: Callable[..., 
     for region in ("tumor", "liver", "spleen", "body"):
         assert abs(error[region]) < 5
     frame = make_mouse_frame()
-    true, percent, weight = (values(image, f"true_{name}") for name in ("amount", "percent_id", "percent_id_per_g"))
+    true, percent, weight = (values(image, f"{name}_true") for name in ("amount", "percent_id", "percent_id_per_g"))
     on_lattice = 2000 * 3.0 * frame.lattice.n_voxels + 0.03 * 2000 * frame.lattice.n_voxels * 60**3 * 4e7 / 1.7e12
     assert percent["tumor"] == pytest.approx(100 * on_lattice / frame.injected, rel=1e-6)
     assert true["tumor"] == pytest.approx(on_lattice * 10 / 6.02214076e23 * 1e12, rel=1e-6)
@@ -124,7 +124,7 @@ def test_dye_is_found_where_it_is(image: Image, make_mouse_frame: Callable[..., 
 def test_the_image_is_in_moles_beside_the_truth(image: Image) -> None:
     assert image.unit == "pmol/mL"
     millilitre = 2.0**3 * 1e-3
-    assert image.layers["truth"].sum(dtype=np.float64) * millilitre == pytest.approx(sum(values(image, "true_amount").values()))
+    assert image.layers["truth"].sum(dtype=np.float64) * millilitre == pytest.approx(sum(values(image, "amount_true").values()))
     found = sum(values(image, "amount").values())
     assert image.data.sum(dtype=np.float64) * millilitre == pytest.approx(found, rel=0.1)  # its edge voxels are not all tissue
     off = {q.region for q in image.quantities if q.quantity == "error" and UNCERTAIN in q.flag}
@@ -136,13 +136,13 @@ def test_absorption_that_is_taken_for_more_than_it_is_makes_more_dye(
 ) -> None:
     (dark,) = tomograph(absorption_ratio=1.5).acquire(make_mouse_frame())
     assert values(dark, "amount")["liver"] > 1.1 * values(image, "amount")["liver"]
-    assert values(dark, "true_amount") == values(image, "true_amount")
+    assert values(dark, "amount_true") == values(image, "amount_true")
 
 
 def test_a_dye_that_shines_more_is_taken_for_more_of_it(make_mouse_frame: Callable[..., Frame]) -> None:
     crowded = replace(DYE, quench_mM=0.05, dequenched_by_release=True)
     (bright,) = tomograph(label=replace(LABEL, fluorescence=crowded)).acquire(make_mouse_frame())
-    assert values(bright, "amount")["tumor"] > 1.25 * values(bright, "true_amount")["tumor"]  # a third of it has been released
+    assert values(bright, "amount")["tumor"] > 1.25 * values(bright, "amount_true")["tumor"]  # a third of it has been released
 
 
 def test_a_body_that_no_spot_hits_is_refused() -> None:

@@ -182,7 +182,7 @@ def test_the_page_needs_nothing_from_outside(page: str) -> None:
     assert not re.findall(r'(?:src|href)="(?:https?:)?//', page)
     assert "<script" not in page
     links = set(re.findall(r'href="([^"#]+)"', page))
-    assert links == {"bids/", "quantification.parquet", "previews/petPreclinical_1h_PET.png", "previews/mri_1h_T1w.png"}
+    assert links == {"previews/petPreclinical_1h_PET.png", "previews/mri_1h_T1w.png"}
 
 
 def test_the_page_shows_truth_beside_what_was_read_off_and_how_it_was_taken(page: str) -> None:

@@ -38,6 +38,7 @@ class Frame:
 
     carriers: compartment → (form, z, y, x), all routes; held: kind of cell → (agents, form), in the order of `agents`;
     agents: kind → its table, `site` the flat index of its site; fields: (z, y, x) by name, lumen_fraction among them.
+    degraded: carriers of the whole body that cells of the tumour have broken down, which are nowhere any more.
     organs: organ → (form,) outside the tumour; tumor_carriers: (form,) in the whole tumour's tissue, without its blood.
     label_on: pool of the body, organ or place in the tumour → label still on particles there over what they had when injected;
     label_free: fate → label that came off, in labels of one particle when injected. Both decay-corrected; empty where the run did
@@ -58,6 +59,7 @@ class Frame:
     body: Body
     tumor_mass_g: float
     injected: float
+    degraded: float = 0.0
     vessels: pd.DataFrame | None = None
     flow: pd.DataFrame | None = None
 
@@ -93,6 +95,7 @@ class Frame:
             body=body,
             tumor_mass_g=float(run.info["tumor_mass_g"]) * (2 ** (time_s / doubling_time_s) if doubling_time_s else 1.0),
             injected=float(terms["injected"]),
+            degraded=float(terms["degraded"]),
             vessels=run.vessels,
             flow=run.flow(time_s) if (run.folder / "flow").exists() else None,
         )

@@ -43,6 +43,7 @@ class Pet(InBody):
     excess_noise: float = parameter("variance of a region's counts over Poisson's, by reconstruction", default=1.0, at_least=1)
     peak_diameter_um: float = parameter("diameter of the sphere of the SUV's peak", above=0)
     label: Label = given("label")
+    dose_times_s: tuple[float, ...] = given("protocol.times_s", default=(0.0,))
 
     def __post_init__(self) -> None:
         _ = self.surroundings
@@ -53,6 +54,9 @@ class Pet(InBody):
         if self.grid_um > 0.2 * self.fwhm_um * (1 + 1e-9):
             raise InputError("grid", f"{self.grid_um / 1e3:g} mm", f"must be at most a fifth of fwhm, {self.fwhm_um / 5e3:g} mm")
         positron_emitter(self.label.name)
+        if self.dose_times_s != (0.0,):
+            times = ", ".join(f"{time_s / 3600:g} h" for time_s in self.dose_times_s)
+            raise InputError("protocol.times", times, "must be 0 h for PET, which counts the label's decay from the run's start")
         if self.label.activity_Bq == 0:
             raise InputError("nanoparticle.label.activity", "0 Bq", "must be above 0 for PET to see the label")
 

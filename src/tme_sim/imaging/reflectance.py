@@ -136,7 +136,7 @@ def measured(
     if means[BODY] > 0:
         rows.append(Quantity(TUMOR, "tumor_to_background", means[TUMOR] / means[BODY], "1", flags))
     if true_per_um3[BODY] > 0:
-        rows.append(Quantity(TUMOR, "true_tumor_to_background", true_per_um3[TUMOR] / true_per_um3[BODY], "1"))
+        rows.append(Quantity(TUMOR, "tumor_to_background_true", true_per_um3[TUMOR] / true_per_um3[BODY], "1"))
     return rows
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import nan
 from typing import Literal
 
 import numpy as np
@@ -179,17 +180,17 @@ class Tomography(Macroscope):
 
     def _read_off(self, frame: Frame, body: Phantom, amounts: Floats, present: Mapping[str, float], flag: str) -> list[Quantity]:
         """Dye by region, as the reader finds it within the true outlines; beside it the truth, and the error."""
-        injected = frame.injected * self.dye.dyes
+        injected = frame.injected * self.dye.dyes or nan  # before the first dose there is nothing to divide by
         rows = []
         for name, found in zip(body.regions, amounts.tolist(), strict=True):
             true = present.get(name, 0.0)
             mass = body.volume_um3(name) / UM3_PER_ML * self.density_g_per_mL
             error = found / true - 1 if true > 0 else float("nan")
             words = ", ".join(word for word in (flag, UNCERTAIN if abs(error) > FAR_OFF else "") if word)
-            for prefix, dyes, told in (("", found, words), ("true_", true, "")):
-                rows.append(Quantity(name, f"{prefix}amount", dyes * PMOL, "pmol", told))
-                rows.append(Quantity(name, f"{prefix}percent_id", 100 * dyes / injected, "%", told))
-                rows.append(Quantity(name, f"{prefix}percent_id_per_g", 100 * dyes / injected / mass, "%/g", told))
+            for ending, dyes, told in (("", found, words), ("_true", true, "")):
+                rows.append(Quantity(name, f"amount{ending}", dyes * PMOL, "pmol", told))
+                rows.append(Quantity(name, f"percent_id{ending}", 100 * dyes / injected, "%", told))
+                rows.append(Quantity(name, f"percent_id_per_g{ending}", 100 * dyes / injected / mass, "%/g", told))
             if true > 0:
                 rows.append(Quantity(name, "error", 100 * error, "%", words))
         return rows

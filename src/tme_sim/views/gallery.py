@@ -24,6 +24,9 @@ WIDE_PX = 1200
 OPEN_ROWS = 16
 """Numbers that a table shows before the regions that come after are folded away."""
 
+FOLDERS = ("bids", "ome-zarr", "ome-tiff", "dicom")
+"""Where formats are kept."""
+
 
 def write_gallery(run: RunFolder, images: Images, refused: Mapping[str, str] | None = None) -> Path:
     """Write `images/gallery.html`, and each picture as `images/previews/NAME.png`; returns the page's path.
@@ -57,13 +60,8 @@ def _header(run: RunFolder, readouts: Sequence[str]) -> Html:
         "truth that it was made from, in the same voxels without blur and noise. Each of the two has its own scale of colour."
     )
     links = [tag("li", tag("a", _words(readout), href=f"#{readout}")) for readout in readouts]
-    files = join(
-        "The files: ",
-        tag("a", "bids", href="bids/"),
-        ", ",
-        tag("a", "quantification.parquet", href="quantification.parquet"),
-        ".",
-    )
+    there = [name for name in (*FOLDERS, "quantification.parquet") if (run.folder / "images" / name).exists()]
+    files = join("The files:", *(join(" ", tag("a", name, href=name)) for name in there))
     parts = [tag("h1", "What instruments show of this run"), tag("p", facts, class_="faint"), tag("p", honest), tag("p", files)]
     return tag("header", *parts, tag("nav", tag("ul", *links), aria_label="Instruments"))
 
