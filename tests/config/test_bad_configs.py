@@ -18,8 +18,8 @@ Files = Mapping[str, str | bytes]
 
 PARTICLE_KEYS = (
     "hydrodynamic_diameter, corona_shift, polydispersity_index, core_diameter, density, molar_mass, mass_error, drug_fraction, "
-    "iron_fraction, gadolinium_fraction, polymer_fraction, label, diffusivity, accessible_share, transcytosis_permeability, "
-    "transcytosis_receptors, clearance, binding, uptake, release"
+    "iron_fraction, gadolinium_fraction, polymer_fraction, label, contrast, diffusivity, accessible_share, "
+    "transcytosis_permeability, transcytosis_receptors, clearance, binding, uptake, release"
 )
 UNREAD = "nothing reads this key in the configuration as composed; leave it out or enable what reads it"
 DOSE = "a number of particles, a mass, a mass per kg of body, or an activity: 1e12particles, 2mg, 5mg/kg, 5MBq"
