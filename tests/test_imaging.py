@@ -66,6 +66,10 @@ def test_what_cells_have_degraded_is_told_where_nothing_follows_labels(tmp_path:
     assert 0.1 < lost.value < 100
 
 
+def test_a_frame_before_the_dose_is_an_empty_image(seen: Path) -> None:
+    assert tme_sim.open_run(seen).image("pet_preclinical", "0 h").layers["truth"].max() == 0
+
+
 def test_all_shows_what_can_see_the_run_and_says_why_others_cannot(seen: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["image", str(seen), "--all", "--time", "40min"]) == 0
     told = capsys.readouterr().out

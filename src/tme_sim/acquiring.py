@@ -62,7 +62,7 @@ def acquire(
 def _with_losses(images: list[Image], frame: Frame) -> list[Image]:
     """The chief image also tells how much of what the tumour took is in no image, where nothing followed labels off particles."""
     taken = frame.degraded + float(frame.tumor_carriers.sum())
-    if frame.label_on or frame.degraded < LEAST_LOSS * taken:
+    if frame.label_on or frame.degraded <= LEAST_LOSS * taken:
         return images
     told = "in no image; labels among the processes follows them"
     lost = Quantity("tumor", "degraded_particles", 100 * frame.degraded / taken, "%", told)
