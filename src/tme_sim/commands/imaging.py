@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections import Counter
 from collections.abc import Sequence
 
@@ -35,8 +36,12 @@ def image(options: argparse.Namespace) -> int:
     formats = options.format.split(",")
     check_formats(formats)
     config = with_readouts(run, names, settings).config
-    images, refused = acquire(run, config, _times(options.time, run), options.data, keep_going=options.all)
-    files = store(run, images, refused, formats)
+    try:
+        images, refused = acquire(run, config, _times(options.time, run), options.data, keep_going=options.all)
+        files = store(run, images, refused, formats)
+    except KeyboardInterrupt:
+        print("interrupted; files already written are whole, the same command writes the rest", file=sys.stderr)
+        return 130
     for name, made in images.items():
         _numbers(name, made)
     for name, why in refused.items():

@@ -68,12 +68,15 @@ def _parts(image: Image, place: Place, data: NDArray[Any]) -> Iterator[tuple[Pla
 
 
 def _write_part(root: Path, image: Image, place: Place, data: NDArray[Any], facts: Mapping[str, Any]) -> Path:
-    write_json(root / place.path(".json"), facts)
     if place.datatype == "micr":
         path = root / place.path(".ome.tif")
-        return write_ome_tiff(path, data, image.voxel_um, image.origin_um, channels=image.channels, about={"Unit": image.unit})
-    frames = data[np.newaxis] if place.datatype == "pet" else data  # BIDS counts a PET image's frames, be it one
-    return write_nifti(root / place.path(".nii.gz"), frames, image.voxel_um, image.origin_um)
+        write_ome_tiff(path, data, image.voxel_um, image.origin_um, channels=image.channels, about={"Unit": image.unit})
+    else:
+        path = root / place.path(".nii.gz")
+        frames = data[np.newaxis] if place.datatype == "pet" else data  # BIDS counts a PET image's frames, be it one
+        write_nifti(path, frames, image.voxel_um, image.origin_um)
+    write_json(root / place.path(".json"), facts)  # last: a sidecar without its image would be an error
+    return path
 
 
 def _write_regions(root: Path, image: Image, place: Place) -> Path:
