@@ -84,6 +84,14 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"tme-sim {tme_sim.__version__}")
     commands = top.add_subparsers(metavar="COMMAND")
+    _add_runs(commands)
+    _add_looks(commands)
+    _add_questions(commands)
+    return top
+
+
+def _add_runs(commands: argparse._SubParsersAction[_Parser]) -> None:
+    """What simulates, or says what simulating would cost."""
     run = _command(commands, "run", "simulate: one run, or with -m a sweep over key=a,b,c", "run:run")
     _what(run)
     _compose(run)
@@ -108,6 +116,10 @@ def parser() -> argparse.ArgumentParser:
     study.add_argument("--workers", type=_positive, default=1, metavar="N", help="runs at a time")
     study.add_argument("--retry", action="store_true", help="run failed runs again")
     study.add_argument("--quiet", action="store_true", help="only the verdict")
+
+
+def _add_looks(commands: argparse._SubParsersAction[_Parser]) -> None:
+    """What is made of runs."""
     image = _command(commands, "image", "what instruments show of a run: images, their numbers, a gallery", "imaging:image")
     image.add_argument("run", metavar="RUN")
     image.add_argument("what", nargs="*", metavar="READOUT | readouts.NAME.KEY=value", help="instruments and their settings")
@@ -135,6 +147,10 @@ def parser() -> argparse.ArgumentParser:
     export = _command(commands, "export", "a run's tables as CSV", "results:export")
     export.add_argument("run", metavar="RUN")
     export.add_argument("--csv", type=Path, required=True, metavar="DIR", help="folder for the CSV files")
+
+
+def _add_questions(commands: argparse._SubParsersAction[_Parser]) -> None:
+    """What there is, what it means, and whether it works."""
     listing = _command(commands, "list", "what there is to choose from", "catalogue:show_list")
     listing.add_argument("kind", choices=LISTS)
     explain = _command(commands, "explain", "a key's value, unit, range, meaning, source and readers", "catalogue:explain")
@@ -142,7 +158,6 @@ def parser() -> argparse.ArgumentParser:
     _what(explain)
     _compose(explain)
     _command(commands, "doctor", "check this installation and machine", "catalogue:doctor")
-    return top
 
 
 def _take_words(options: argparse.Namespace, more: Sequence[str]) -> None:

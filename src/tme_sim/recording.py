@@ -146,14 +146,18 @@ def series_rows(state: State, time_s: float) -> list[dict[str, Any]]:
         _add_lattice(add, state, compartment, "amount", amounts)
     for quantity, amounts in tallies.items():
         _add_lattice(add, state, "tissue", quantity, amounts)
-    bound = wall_bound(state).tolist() if "arrested" in state.populations else []
-    for patch, by_form in zip(state.lattice.patches, bound, strict=False):
-        for form, value in zip(FORMS, by_form, strict=True):
-            add(patch.name, "wall_bound", "all", form, "amount", value)
+    if "arrested" in state.populations:
+        _add_wall_bound(add, state)
     if state.drug:
         _add_drug(add, state)
     _add_labels(add, state)
     return rows
+
+
+def _add_wall_bound(add: Any, state: State) -> None:
+    for patch, by_form in zip(state.lattice.patches, wall_bound(state).tolist(), strict=True):
+        for form, value in zip(FORMS, by_form, strict=True):
+            add(patch.name, "wall_bound", "all", form, "amount", value)
 
 
 def _add_labels(add: Any, state: State) -> None:

@@ -7,9 +7,10 @@ import pytest
 from scipy.integrate import quad
 from scipy.special import erf
 
-from tme_sim.imaging.blur import FWHM_PER_SIGMA, block_mean, blur, margin_um, range_transfer
+from tme_sim.imaging.blur import FWHM_PER_SIGMA, blur, margin_um, range_transfer
 from tme_sim.imaging.isotopes import ISOTOPES, positron_emitter
 from tme_sim.imaging.solids import Grid, Solid
+from tme_sim.numerics.blocks import block_mean
 from tme_sim.state.errors import InputError
 
 FWHM_UM = 1500.0

@@ -8,13 +8,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tme_sim.imaging.blur import block_mean, blur, margin_um
+from tme_sim.imaging.blur import blur, margin_um
 from tme_sim.imaging.bodies import CHEST_WHOLE, MOUSE, human_chest, label_map, mouse
 from tme_sim.imaging.embed import Embedded, embed, represented_um3, whole_tumor
 from tme_sim.imaging.isotopes import ISOTOPES
 from tme_sim.imaging.phantom import BODY, TUMOR, Phantom
 from tme_sim.imaging.solids import Grid, Sampled, Solid, resample
 from tme_sim.imaging.tiles import by_depth, edges_around, orientations, tiled
+from tme_sim.numerics.blocks import block_mean
 from tme_sim.state.body import Body
 from tme_sim.state.errors import InputError
 from tme_sim.state.lattice import Lattice, Patch

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tme_sim.imaging.mri_signal import (
-    block_mean,
     cropped,
     decay_rate,
     ernst_angle_rad,
@@ -17,6 +16,7 @@ from tme_sim.imaging.mri_signal import (
     recovered,
     spoiled,
 )
+from tme_sim.numerics.blocks import block_mean
 
 TR_S, R1_PER_S = 0.02, 0.7
 

@@ -84,12 +84,3 @@ def _range_filter(
 def margin_um(fwhm_um: float, ranges: Sequence[PositronRange] = ()) -> float:
     """Empty space that a source needs around it: three sigmas of the Gaussian and the largest range."""
     return 3 * fwhm_um / FWHM_PER_SIGMA + max((branch.most_um for branch in ranges), default=0.0)
-
-
-def block_mean(volume: Volume, factor: int) -> Volume:
-    """Mean over blocks of factor³ voxels, which keeps amounts. Raises ValueError where they do not divide the volume."""
-    z, y, x = volume.shape
-    if any(n % factor for n in volume.shape):
-        raise ValueError(f"a volume of {volume.shape} voxels does not divide into blocks of {factor}")
-    blocks = volume.reshape(z // factor, factor, y // factor, factor, x // factor, factor)
-    return np.asarray(blocks.mean(axis=(1, 3, 5), dtype=np.float64).astype(volume.dtype))

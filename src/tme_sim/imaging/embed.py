@@ -87,7 +87,7 @@ def represented_um3(lattice: Lattice, inside: Floats) -> Floats:
 
 def whole_tumor(lattice: Lattice, amount: Floats) -> float:
     """What the whole tumour holds: each patch by its copies."""
-    return float(lattice.copies @ np.array([float(amount[planes].sum()) for planes in lattice.planes]))
+    return float(lattice.over_copies(amount))
 
 
 def _check_closure(

@@ -20,6 +20,9 @@ Floats = NDArray[np.float64]
 COMPARTMENTS = ("blood", "endothelium", "extracellular", "macrophages", "phagocytes", "tumor_cells")
 """Where carriers are in the tumour; `phagocytes` are neutrophils and monocytes that have come into the tissue."""
 
+IN_TISSUE = COMPARTMENTS[1:]
+"""All of these but blood."""
+
 ORGAN_OF = {
     "plasma": "blood",
     "kupffer": "liver",
@@ -77,9 +80,10 @@ class Frame:
         kinds = [kind for kind in (*COMPARTMENT_OF, "arrested", "t_cells", "kupffer_cells", "gaps") if _has(run, kind)]
         agents = {kind: run.agents(kind, time_s) for kind in kinds}
         held = {kind: _held(table) for kind, table in agents.items() if kind in COMPARTMENT_OF}
-        pools = _pools(run, time_s)
+        series, ledger = (table[table["time_s"] == time_s] for table in (run.series, run.ledger))
+        pools = _pools(series)
         organs, blood = _organs(pools), _blood_per_um3(pools, body)
-        terms = run.ledger.query("substance == 'nanoparticle' and time_s == @time_s").set_index("term")["amount"]
+        terms = ledger.query("substance == 'nanoparticle'").set_index("term")["amount"]
         carriers = _carriers(lattice, fields, agents, held, blood)
         return cls(
             time_s=time_s,
@@ -90,8 +94,8 @@ class Frame:
             agents=agents,
             fields=fields,
             organs=organs,
-            tumor_carriers=_in_tumor(lattice, carriers),
-            **_label(run, time_s),
+            tumor_carriers=lattice.over_copies(sum((carriers[place] for place in IN_TISSUE), np.zeros_like(carriers["blood"]))),
+            **_label(series, ledger),
             body=body,
             tumor_mass_g=float(run.info["tumor_mass_g"]) * (2 ** (time_s / doubling_time_s) if doubling_time_s else 1.0),
             injected=float(terms["injected"]),
@@ -124,10 +128,9 @@ def _held(table: pd.DataFrame) -> Floats:
     return np.stack(by_form, axis=1)
 
 
-def _pools(run: RunFolder, time_s: float) -> dict[str, Floats]:
+def _pools(series: pd.DataFrame) -> dict[str, Floats]:
     """Pool of the body → (form,) carriers."""
-    series = run.series
-    rows = series[(series["time_s"] == time_s) & (series["substance"] == "nanoparticle") & (series["patch"] == "body")]
+    rows = series[(series["substance"] == "nanoparticle") & (series["patch"] == "body")]
     wide = rows.pivot(index="compartment", columns="form", values="value")[list(FORMS)]
     return {str(name): row.to_numpy(np.float64) for name, row in wide.iterrows()}
 
@@ -172,25 +175,15 @@ def _carriers(
     return found
 
 
-def _in_tumor(lattice: Lattice, carriers: Mapping[str, Floats]) -> Floats:
-    """(form,) carriers in the whole tumour's tissue: each patch by its copies."""
-    total = np.zeros(len(FORMS))
-    for planes, copies in zip(lattice.planes, lattice.copies.tolist(), strict=True):
-        for compartment, amount in carriers.items():
-            if compartment != "blood":
-                total += copies * amount[:, planes].sum(axis=(1, 2, 3))
-    return total
-
-
-def _label(run: RunFolder, time_s: float) -> dict[str, dict[str, float]]:
+def _label(series: pd.DataFrame, ledger: pd.DataFrame) -> dict[str, dict[str, float]]:
     """label_on and label_free of a frame; endosomes and lysosomes are one place, `cells`, and an organ is all of its pools."""
-    rows = run.series.query("substance == 'label' and time_s == @time_s").replace({"compartment": {"lysosomes": "cells"}})
+    rows = series.query("substance == 'label'").replace({"compartment": {"lysosomes": "cells"}})
     in_body = rows[~rows["compartment"].isin(("tissue", "cells", "wall_bound", "washed_out"))]
     by_organ = in_body.assign(compartment=[ORGAN_OF.get(pool, "elsewhere") for pool in in_body["compartment"]])
     tables = [t.pivot_table("value", "compartment", "quantity", "sum") for t in (rows, by_organ) if len(t)]
     seen = pd.concat(tables) if tables else pd.DataFrame(columns=["labels", "carriers"])
     seen = seen[seen["carriers"] > 0]
-    terms = run.ledger.query("substance == 'label' and time_s == @time_s").set_index("term")["amount"]
+    terms = ledger.query("substance == 'label'").set_index("term")["amount"]
     free = {str(name).removeprefix("free_"): float(amount) for name, amount in terms.items() if str(name).startswith("free_")}
     on = seen["labels"] / seen["carriers"]
     return {"label_on": {str(place): float(share) for place, share in on.items()}, "label_free": free}

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from tme_sim.imaging.base import Frame, Image, Readout, generator
 from tme_sim.imaging.mri_grid import Grid, grid_of
 from tme_sim.imaging.mri_reading import Layers, Reading
-from tme_sim.imaging.mri_signal import block_mean, cropped, noisy
+from tme_sim.imaging.mri_signal import cropped, noisy
 from tme_sim.imaging.relaxation import Metal, Pools, Water, metal_of, pools_of, shares
 from tme_sim.imaging.susceptibility import susceptibility, turning
+from tme_sim.numerics.blocks import block_mean
 from tme_sim.state.contrast import GRAMS_PER_MOL, SYMBOLS, ContrastAgent, Relaxivity
 from tme_sim.state.errors import InputError
 from tme_sim.state.parameters import given, parameter

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tme_sim.imaging.frame import Frame
-from tme_sim.imaging.mri_signal import block_mean
+from tme_sim.numerics.blocks import block_mean
 from tme_sim.state.errors import InputError
 from tme_sim.state.lattice import Lattice
 

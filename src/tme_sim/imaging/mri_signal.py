@@ -50,13 +50,6 @@ def _low_frequencies(n: int, factor: int) -> NDArray[np.complex128]:
     return np.asarray(np.exp(2j * np.pi / n * here[:, None] * k) @ np.exp(-2j * np.pi / n * k[:, None] * there) / n)
 
 
-def block_mean(values: NDArray[np.inexact], factors: tuple[int, int, int]) -> NDArray[np.inexact]:
-    """(…, z, y, x) means over blocks of factor³ voxels."""
-    z, y, x = (n // factor for n, factor in zip(values.shape[-3:], factors, strict=True))
-    lead = values.shape[:-3]
-    return np.asarray(values.reshape(*lead, z, factors[0], y, factors[1], x, factors[2]).mean(axis=(-5, -3, -1)))
-
-
 def noisy(signal: Complexes, sd: float, generator: np.random.Generator) -> Floats:
     """Magnitude after complex Gaussian noise of this standard deviation in each of both parts: Rician.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tme_sim.files.image import Image
 from tme_sim.imaging.base import generator
-from tme_sim.imaging.blur import FWHM_PER_SIGMA, block_mean, blur, margin_um
+from tme_sim.imaging.blur import FWHM_PER_SIGMA, blur, margin_um
 from tme_sim.imaging.embed import Embedded
 from tme_sim.imaging.frame import Frame
 from tme_sim.imaging.isotopes import Isotope, PositronRange, positron_emitter
@@ -18,6 +18,7 @@ from tme_sim.imaging.labels import pools
 from tme_sim.imaging.noise import counted, decays
 from tme_sim.imaging.surroundings import UM3_PER_ML, InBody
 from tme_sim.imaging.uptake import Uptake, read_off
+from tme_sim.numerics.blocks import block_mean
 from tme_sim.state.errors import InputError
 from tme_sim.state.label import Label
 from tme_sim.state.parameters import given, parameter

@@ -79,6 +79,11 @@ class Lattice:
         """(patches,) how many times each patch counts in the body."""
         return np.array([patch.copies for patch in self.patches], np.int64)
 
+    def over_copies(self, amount: NDArray[Any]) -> NDArray[np.float64]:
+        """Sum of (…, z, y, x) voxels, each patch as often as it counts in the body."""
+        by_patch = [amount[..., planes, :, :].sum(axis=(-3, -2, -1), dtype=np.float64) for planes in self.planes]
+        return np.asarray(np.tensordot(self.copies.astype(np.float64), np.array(by_patch), 1))
+
     @property
     def planes(self) -> list[slice]:
         """Per patch, its voxel planes along z."""
